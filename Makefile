@@ -1,0 +1,58 @@
+# Each target does its own set-up, on a fresh machine with Python 3.11 or newer:
+#   make demo    install what the simulator needs and fly the built-in mission
+#   make test    install the development tools and run the tests
+#   make lint    formatting, lint, types, import arrows
+#   make bench   benchmarks, quick form
+
+VENV ?= .venv
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+BIN = $(VENV)/bin
+# Some processors have these set for old OpenBLAS builds; a stray value would change the speed, never the result.
+export PYTHONDONTWRITEBYTECODE = 1
+
+.PHONY: demo test lint format bench clean
+.DEFAULT_GOAL := demo
+
+demo: $(VENV)/.sim
+	$(BIN)/swath-sim run --out runs/demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks all --quick
+
+$(VENV)/.venv:
+	@if [ -z "$(PYTHON)" ]; then \
+	  echo "swath needs Python 3.11 or newer, and found none on the PATH (python3 is $$(python3 --version 2>&1))."; \
+	  echo "Install one (Debian: apt install python3.11 python3.11-venv), or name it: make PYTHON=/path/to/python3.12 demo"; \
+	  exit 1; fi
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make virtual environments. Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@echo "Making a virtual environment in $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.sim: $(VENV)/.venv pyproject.toml
+	@echo "Installing swath and what the simulator needs (about 120 MB to download, once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[sim]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.venv pyproject.toml
+	@echo "Installing swath and its development tools (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.sim
+
+clean:
+	rm -rf $(VENV) runs build dist *.egg-info

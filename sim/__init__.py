@@ -1,0 +1,1 @@
+"""The world around flight and ground: Earth, orbit, camera, radio channel, faults and the time master."""
