@@ -1,0 +1,146 @@
+"""One table of every limit and parameter of the flight segment, validated with the path of the bad field."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message starts with the path of the bad field."""
+
+
+def limited(default: Any, low: float, high: float, help: str) -> Any:
+    """A number with a default and the range that it must lie in."""
+    return field(default=default, metadata={"low": low, "high": high, "help": help})
+
+
+@dataclass(frozen=True)
+class LinkConfig:
+    """The link, as both ends must agree on it."""
+
+    spacecraft_id: int = limited(42, 0, 1023, "spacecraft identifier, 10 bits")
+    frame_bytes: int = limited(256, 64, 1024, "greatest size of a frame")
+    uplink_bps: float = limited(9600, 100, 1e8, "uplink rate [bit/s]")
+    downlink_bps: float = limited(9600, 100, 1e9, "downlink rate [bit/s]")
+    contact_timeout_s: float = limited(15.0, 1, 600, "in contact for so long after the last valid frame")
+    keepalive_s: float = limited(5.0, 0.5, 600, "the ground sends something at least so often during a pass")
+    report_interval_s: float = limited(2.0, 0.1, 600, "a receiver reports what it lacks at least so often, in view")
+    retry_s: float = limited(6.0, 0.5, 600, "unanswered for so long in view, a frame is sent again")
+    counter_block: int = limited(1024, 1, 65536, "anti-replay counters reserved on disk at a time")
+    max_file_bytes: int = limited(1 << 20, 1024, 1 << 26, "greatest file either way")
+    max_open_transfers: int = limited(8, 1, 256, "files in transfer at once, each way")
+    max_queued_packets: int = limited(256, 8, 65536, "telecommands or telemetry packets that wait for a frame")
+    max_label_cells: int = limited(1 << 20, 16, 1 << 26, "greatest municipalities x classes of a label set")
+    max_region_chips: int = limited(1 << 21, 16, 1 << 26, "greatest number of cells of a region's grid")
+    max_municipalities: int = limited(65535, 1, 1 << 20, "greatest number of municipalities of a region")
+    max_classes: int = limited(20, 2, 255, "greatest number of classes of a task")
+
+
+@dataclass(frozen=True)
+class LearnerConfig:
+    """What is trained."""
+
+    name: str = "moments"
+    seed: int = limited(0, 0, 2**31 - 1, "seed of the learner")
+
+
+@dataclass(frozen=True)
+class CostConfig:
+    """Mission seconds that work on board takes, in stepped time; divided by the CPU share."""
+
+    chip_s: float = limited(0.004, 0, 60, "taking in one chip")
+    train_step_s: float = limited(0.02, 0, 60, "one training step (a solve is one step)")
+    predict_s: float = limited(0.0005, 0, 60, "predicting one chip from its stored summary")
+    checkpoint_s: float = limited(0.2, 0, 60, "writing a checkpoint")
+    restart_s: float = limited(20.0, 0, 3600, "from the death of the process to its return")
+
+
+@dataclass(frozen=True)
+class ExecutiveConfig:
+    """Rate groups and queues."""
+
+    cycle_s: float = limited(1.0, 0.05, 60, "length of a work cycle while there is work [mission s]")
+    housekeeping_s: float = limited(60.0, 1, 3600, "period of the housekeeping packet, in contact")
+    checkpoint_s: float = limited(20.0, 1, 3600, "longest time between a change of state and its checkpoint")
+    queue_chips: int = limited(128, 1, 4096, "chips that wait to be taken in; also the window asked of the recorder")
+    archive_bytes: int = limited(16 << 20, 0, 1 << 30, "summaries of past chips kept to predict again for a new task")
+    product_levels: int = limited(64, 2, 255, "counts that a downlinked proportion is rounded to")
+    product_chips: int = limited(2048, 1, 65536, "chips in one product file")
+
+
+@dataclass(frozen=True)
+class CapsConfig:
+    """Hard caps on the flight process."""
+
+    memory_bytes: int = limited(256 << 20, 32 << 20, 1 << 36, "resident memory that the process must stay under")
+    headroom_bytes: int = limited(96 << 20, 1 << 20, 1 << 36, "data segment allowed beyond what start-up took")
+    cpu_share: float = limited(1.0, 0.01, 1.0, "share of one core that the payload may use")
+    nice: int = limited(5, 0, 19, "nice level")
+
+
+@dataclass(frozen=True)
+class FlightConfig:
+    """Everything that the flight process is told at start."""
+
+    link: LinkConfig = field(default_factory=LinkConfig)
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    costs: CostConfig = field(default_factory=CostConfig)
+    executive: ExecutiveConfig = field(default_factory=ExecutiveConfig)
+    caps: CapsConfig = field(default_factory=CapsConfig)
+
+
+def build(cls: type[T], values: Any, path: str = "") -> T:
+    """An instance of dataclass `cls` from plain `values`; ConfigError names the path of what does not fit."""
+    where = path or cls.__name__
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where}: expected a table, found {type(values).__name__}")
+    hints = get_type_hints(cls)
+    known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        here = f"{path}.{key}" if path else str(key)
+        if key not in known:
+            raise ConfigError(f"{here}: unknown field; known are {', '.join(sorted(known))}")
+        result[key] = _value(hints[key], value, here, dict(known[key].metadata))
+    missing = [
+        name
+        for name, f in known.items()
+        if name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise ConfigError(f"{where}: missing {', '.join(missing)}")
+    return cls(**result)
+
+
+def _value(hint: Any, value: Any, path: str, limits: dict[str, Any]) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return build(hint, value, path)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if hint in (int, float, str, bool) and (not isinstance(value, hint) or (hint is int and isinstance(value, bool))):
+        raise ConfigError(f"{path}: expected {hint.__name__}, found {value!r}")
+    if "low" in limits and not limits["low"] <= value <= limits["high"]:
+        raise ConfigError(f"{path}: {value!r} is not between {limits['low']:g} and {limits['high']:g}")
+    return value
+
+
+def load(path: Path) -> FlightConfig:
+    """The configuration in a TOML file; what it leaves out keeps its default."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return build(FlightConfig, values)
+
+
+def dump(config: Any) -> dict[str, Any]:
+    """The configuration as plain values, as `build` takes them."""
+    return dataclasses.asdict(config)

@@ -1,0 +1,175 @@
+"""The edge between a core and its sockets: ports, peers, and messages that are named so that none is taken twice.
+
+A *port* joins two cores. One side binds a ROUTER, the other connects a DEALER and says hello with its incarnation; the
+binder answers and from then on talks to that incarnation alone. What was sent to a dead one is lost, as it would be in
+life. High-water marks are small and nothing lingers: a slow peer slows the sender down, it is never flooded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import msgpack
+import zmq
+
+from flight.clock import wall_s
+from flight.step import Message, Output
+
+HIGH_WATER_MARK = 256
+MAX_MESSAGE_BYTES = 8 << 20
+HELLO = b"hello"
+WELCOME = b"welcome"
+DATA = b"data"
+
+Name = tuple[str, int, int]  # source, incarnation, sequence
+
+
+class EdgeError(RuntimeError):
+    """A socket peer that cannot be reached or does not keep to the protocol."""
+
+
+@dataclass(frozen=True)
+class PortSpec:
+    """Where a port is: its ZeroMQ endpoint, and whether this side binds it."""
+
+    name: str
+    endpoint: str
+    bind: bool
+
+
+@dataclass
+class _Port:
+    spec: PortSpec
+    socket: zmq.Socket[bytes]
+    peer: bytes | None = None  # ROUTER identity of the latest incarnation that said hello
+    joined: bool = False
+    inbox: dict[Name, Message] = field(default_factory=dict)
+
+
+def new_socket(context: zmq.Context[zmq.Socket[bytes]], kind: int) -> zmq.Socket[bytes]:
+    """A socket with the project's defaults: bounded queues, no linger, bounded messages, no queue to absent peers."""
+    socket = context.socket(kind)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.SNDHWM, HIGH_WATER_MARK)
+    socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
+    socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+    socket.setsockopt(zmq.IMMEDIATE, 1)
+    return socket
+
+
+class Edge:
+    """The ports of one process, called `name` in messages. Numbers what it sends; keeps what it receives by name."""
+
+    def __init__(self, name: str, ports: list[PortSpec]) -> None:
+        self.name = name
+        self.incarnation = 0
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.poller = zmq.Poller()
+        self.malformed = 0
+        self._sequence = 0
+        self._ports = {spec.name: self._open(spec) for spec in ports}
+
+    def _open(self, spec: PortSpec) -> _Port:
+        socket = new_socket(self.context, zmq.ROUTER if spec.bind else zmq.DEALER)
+        if spec.bind:
+            socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+            socket.bind(spec.endpoint)
+        else:
+            socket.connect(spec.endpoint)
+        self.poller.register(socket, zmq.POLLIN)
+        return _Port(spec, socket)
+
+    def join(self, incarnation: int, timeout_s: float = 30.0) -> None:
+        """Say hello on every port that connects and wait for the answers; EdgeError if one does not come."""
+        self.incarnation = incarnation
+        self._sequence = 0
+        deadline_s = wall_s() + timeout_s
+        for port in self._ports.values():
+            if not port.spec.bind:
+                self._patiently(port.socket, [HELLO, b""], deadline_s)
+        while waiting := [p.spec for p in self._ports.values() if not (p.spec.bind or p.joined)]:
+            if wall_s() > deadline_s:
+                raise EdgeError(f"{self.name}: no answer at {waiting[0].endpoint} (port {waiting[0].name})")
+            self.receive(100)
+
+    def _patiently(self, socket: zmq.Socket[bytes], parts: list[bytes], deadline_s: float) -> None:
+        while True:
+            try:
+                socket.send_multipart(parts, zmq.NOBLOCK)
+                return
+            except zmq.Again as full:
+                if wall_s() > deadline_s:
+                    raise EdgeError(f"{self.name}: a peer has taken no message for too long") from full
+                self.receive(5)  # drain our own side meanwhile, so that two full queues cannot block each other
+
+    def send(self, output: Output, timeout_s: float = 60.0) -> int:
+        """Send `output` to the peer of its port; the message's sequence number. Without a peer it is lost."""
+        port = self._ports.get(output.port)
+        if port is None:
+            raise EdgeError(f"{self.name}: no port {output.port!r}; there are {', '.join(self._ports)}")
+        self._sequence += 1
+        header = msgpack.packb((self.name, self.incarnation, self._sequence, output.t))
+        parts = [DATA, header, output.body]
+        if port.spec.bind:
+            if port.peer is None:
+                return self._sequence
+            parts.insert(0, port.peer)
+        try:
+            self._patiently(port.socket, parts, wall_s() + timeout_s)
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            port.peer = None  # it died; what is sent to it is lost until it says hello again
+        return self._sequence
+
+    def receive(self, timeout_ms: int | None) -> None:
+        """Take in what has come, waiting up to `timeout_ms` for the first of it (None: for ever)."""
+        ready = dict(self.poller.poll(timeout_ms))
+        for port in self._ports.values():
+            if port.socket in ready:
+                self._drain(port)
+
+    def _drain(self, port: _Port) -> None:
+        while True:
+            try:
+                parts = port.socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            identity = parts.pop(0) if port.spec.bind else b""
+            if len(parts) == 2 and parts[0] == HELLO and port.spec.bind:
+                port.peer = identity
+                port.socket.send_multipart([identity, WELCOME, b""])
+            elif len(parts) == 2 and parts[0] == WELCOME and not port.spec.bind:
+                port.joined = True
+            elif len(parts) == 3 and parts[0] == DATA:
+                self._keep(port, parts[1], parts[2])
+            else:
+                self.malformed += 1
+
+    def _keep(self, port: _Port, header: bytes, body: bytes) -> None:
+        try:
+            source, incarnation, seq, t = msgpack.unpackb(header, strict_map_key=True, max_str_len=64, max_array_len=4)
+            name = (str(source), int(incarnation), int(seq))
+            port.inbox[name] = Message(float(t), name[0], name[2], port.spec.name, body)
+        except (ValueError, TypeError, msgpack.UnpackException):
+            self.malformed += 1
+
+    def missing(self, names: list[Name]) -> list[Name]:
+        """Those of `names` that have not arrived."""
+        return [name for name in names if not any(name in port.inbox for port in self._ports.values())]
+
+    def take(self, names: list[Name]) -> list[Message]:
+        """The messages called `names`, in the order that cores take them; they must all have arrived."""
+        taken = [port.inbox.pop(name) for name in names for port in self._ports.values() if name in port.inbox]
+        return sorted(taken, key=lambda message: message.order)
+
+    def take_all(self) -> list[Message]:
+        """Every message that has arrived."""
+        taken = [message for port in self._ports.values() for message in port.inbox.values()]
+        for port in self._ports.values():
+            port.inbox.clear()
+        return sorted(taken, key=lambda message: message.order)
+
+    def close(self) -> None:
+        """Close every socket."""
+        self.context.destroy(linger=0)

@@ -1,0 +1,122 @@
+"""Running a core as a process: in lockstep with a time master, or on the wall clock. The core cannot tell which.
+
+Lockstep, on the control socket (msgpack arrays, process to master first)::
+
+    join(name, pid)              ->  welcome(incarnation, t)
+    ready(next_due, report)      ->  advance(t, names of the messages to take)
+    done(outputs, next_due, ...) ->  advance ... | hold(names) | abandon(source, incarnation) | stop()
+    held()
+
+`hold` asks for nothing but an answer once the named messages are in; `abandon` says that a source has died and what it
+had not finished sending will never come.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+from typing import Any
+
+import msgpack
+import zmq
+
+from flight.clock import ScaledClock, unix_s
+from flight.edge import Edge, Name, PortSpec, new_socket
+from flight.step import Core, Message, Output
+
+
+def run_stepped(core: Core, name: str, ports: list[PortSpec], control: str) -> None:
+    """Step `core` as the time master at endpoint `control` says, until it says stop."""
+    _Stepped(core, name, ports, control).run()
+
+
+class _Stepped:
+    def __init__(self, core: Core, name: str, ports: list[PortSpec], control: str) -> None:
+        self.core = core
+        self.edge = Edge(name, ports)
+        self.control = new_socket(self.edge.context, zmq.DEALER)
+        self.control.connect(control)
+        self.edge.poller.register(self.control, zmq.POLLIN)
+        self.abandoned: set[tuple[str, int]] = set()
+
+    def run(self) -> None:
+        try:
+            self._send("join", self.edge.name, os.getpid())
+            kind, incarnation, t = self._command()
+            if kind != "welcome":
+                return
+            self.edge.join(incarnation)
+            step = self.core.step(t, [])
+            self._done("ready", step.outputs, step.next_due)
+            while self._obey(*self._command()):
+                pass
+        finally:
+            self.edge.close()
+
+    def _obey(self, kind: str, *arguments: Any) -> bool:
+        if kind == "advance":
+            t, names = arguments
+            step = self.core.step(t, self._await([(n[0], n[1], n[2]) for n in names]))
+            self._done("done", step.outputs, step.next_due)
+        elif kind == "hold":
+            self._wait_for([(n[0], n[1], n[2]) for n in arguments[0]])
+            self._send("held")
+        elif kind == "abandon":
+            self.abandoned.add((arguments[0], arguments[1]))
+        return kind != "stop"
+
+    def _await(self, names: list[Name]) -> list[Message]:
+        self._wait_for(names)
+        return self.edge.take(names)
+
+    def _wait_for(self, names: list[Name]) -> None:
+        while [name for name in self.edge.missing(names) if name[:2] not in self.abandoned]:
+            self.edge.receive(None)
+            while self.control.poll(0):
+                self._obey(*_unpack(self.control.recv()))  # only `abandon` can come while we owe an answer
+
+    def _done(self, kind: str, outputs: list[Output], next_due: float) -> None:
+        sent = [(output.t, output.port, self.edge.send(output)) for output in outputs]
+        self._send(kind, sent, next_due, self.core.report())
+
+    def _command(self) -> list[Any]:
+        while not self.control.poll(0):
+            self.edge.receive(None)
+        return _unpack(self.control.recv())
+
+    def _send(self, *parts: Any) -> None:
+        self.control.send(msgpack.packb(parts))
+
+
+def _unpack(body: bytes) -> list[Any]:
+    parts: list[Any] = msgpack.unpackb(body)
+    return parts
+
+
+def run_clocked(
+    core: Core, name: str, ports: list[PortSpec], clock: ScaledClock, until_s: float = float("inf")
+) -> None:
+    """Step `core` whenever it is due or a message comes, by `clock`, until mission time `until_s`.
+
+    Outputs leave at their own time, not before.
+    """
+    edge = Edge(name, ports)
+    outbox: list[tuple[float, int, Output]] = []
+    count = 0
+    try:
+        edge.join(int(unix_s() * 1000))
+        next_due = clock.now()
+        while (now := clock.now()) < until_s:
+            messages = edge.take_all()
+            if messages or now >= next_due:
+                step = core.step(now, messages)
+                next_due = step.next_due
+                for output in step.outputs:
+                    count += 1
+                    heapq.heappush(outbox, (output.t, count, output))
+            while outbox and outbox[0][0] <= now:
+                edge.send(heapq.heappop(outbox)[2], timeout_s=1.0)
+            wake = min(next_due, until_s, outbox[0][0] if outbox else float("inf"))
+            edge.receive(int(max(0.0, min(clock.wall_until(wake), 0.5)) * 1000))
+    finally:
+        edge.close()
