@@ -6,7 +6,8 @@ import dataclasses
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 
@@ -37,7 +38,7 @@ class LinkConfig:
     max_open_transfers: int = limited(8, 1, 256, "files in transfer at once, each way")
     max_queued_packets: int = limited(256, 8, 65536, "telecommands or telemetry packets that wait for a frame")
     max_label_cells: int = limited(1 << 20, 16, 1 << 26, "greatest municipalities x classes of a label set")
-    max_region_chips: int = limited(1 << 21, 16, 1 << 26, "greatest number of cells of a region's grid")
+    max_region_chips: int = limited(1 << 20, 16, 1 << 26, "greatest number of cells of a region's grid")
     max_municipalities: int = limited(65535, 1, 1 << 20, "greatest number of municipalities of a region")
     max_classes: int = limited(20, 2, 255, "greatest number of classes of a task")
 
@@ -69,7 +70,9 @@ class ExecutiveConfig:
     housekeeping_s: float = limited(60.0, 1, 3600, "period of the housekeeping packet, in contact")
     checkpoint_s: float = limited(20.0, 1, 3600, "longest time between a change of state and its checkpoint")
     queue_chips: int = limited(128, 1, 4096, "chips that wait to be taken in; also the window asked of the recorder")
-    archive_bytes: int = limited(16 << 20, 0, 1 << 30, "summaries of past chips kept to predict again for a new task")
+    settle_s: float = limited(10.0, 0, 3600, "training waits until no chip has come for so long, unless labels came")
+    archive_bytes: int = limited(64 << 20, 0, 1 << 36, "disk for summaries of past chips, to predict them again")
+    max_tasks: int = limited(8, 1, 64, "label sets of different tasks kept on board")
     product_levels: int = limited(64, 2, 255, "counts that a downlinked proportion is rounded to")
     product_chips: int = limited(2048, 1, 65536, "chips in one product file")
 
@@ -119,13 +122,24 @@ def build(cls: type[T], values: Any, path: str = "") -> T:
 
 
 def _value(hint: Any, value: Any, path: str, limits: dict[str, Any]) -> Any:
+    """`value` checked against a type hint: a dataclass, number, text, tuple[X, ...], dict or X | None."""
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return build(hint, value, path)
+    if get_origin(hint) is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(f"{path}: expected a list, found {value!r}")
+        return tuple(_value(get_args(hint)[0], item, f"{path}[{i}]", limits) for i, item in enumerate(value))
+    if get_origin(hint) is dict:
+        if not isinstance(value, dict):
+            raise ConfigError(f"{path}: expected a table, found {value!r}")
+        return dict(value)
+    if get_origin(hint) in (Union, UnionType):
+        return None if value is None else _value(get_args(hint)[0], value, path, limits)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if hint in (int, float, str, bool) and (not isinstance(value, hint) or (hint is int and isinstance(value, bool))):
         raise ConfigError(f"{path}: expected {hint.__name__}, found {value!r}")
-    if "low" in limits and not limits["low"] <= value <= limits["high"]:
+    if "low" in limits and isinstance(value, (int, float)) and not limits["low"] <= value <= limits["high"]:
         raise ConfigError(f"{path}: {value!r} is not between {limits['low']:g} and {limits['high']:g}")
     return value
 

@@ -1,0 +1,130 @@
+"""What a benchmark reports: rows of figures, the machine they were measured on, and the command that repeats them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import shlex
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from flight.clock import wall_s
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure.
+
+    `value` is None if it could not be measured, and `why` says why. `against` is (name, value) of what it is compared
+    with, measured in the same run; `n` counts repetitions or seeds and `spread` is their standard deviation.
+    """
+
+    name: str
+    value: float | None
+    unit: str
+    against: tuple[str, float] | None = None
+    n: int = 1
+    spread: float | None = None
+    why: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """The row as plain values."""
+        row: dict[str, Any] = {"name": self.name, "value": self.value, "unit": self.unit}
+        name, other = self.against or (None, None)
+        row["against"] = None if name is None else {"name": name, "value": other}
+        row["ratio"] = self.value / other if self.value is not None and other else None
+        row |= {"n": self.n, "spread": self.spread}
+        return row | ({"why": self.why} if self.value is None else {})
+
+
+def summary(name: str, values: Sequence[float], unit: str, against: tuple[str, float] | None = None) -> Row:
+    """A row of the mean and the standard deviation of `values`."""
+    spread = statistics.stdev(values) if len(values) > 1 else None
+    return Row(name, statistics.fmean(values), unit, against, len(values), spread)
+
+
+def rate(name: str, unit: str, amount: float, work: Callable[[], object], repeats: int) -> Row:
+    """A row of the median rate, `amount` per call of `work` over the seconds that it takes."""
+    rates = []
+    for _ in range(repeats):
+        start = wall_s()
+        work()
+        rates.append(amount / (wall_s() - start))
+    spread = statistics.stdev(rates) if repeats > 1 else None
+    return Row(name, statistics.median(rates), unit, None, repeats, spread)
+
+
+def report(benchmark: str, rows: Sequence[Row], arguments: Sequence[str]) -> dict[str, Any]:
+    """The object for machines."""
+    return {
+        "benchmark": benchmark,
+        "command": shlex.join(["python", "-m", "benchmarks", *arguments]),
+        "machine": machine(),
+        "versions": versions(),
+        "rows": [row.as_json() for row in rows],
+    }
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows for people."""
+    lines = []
+    width = max((len(row.name) for row in rows), default=0)
+    for row in rows:
+        if row.value is None:
+            lines.append(f"{row.name:<{width}}  not measured: {row.why}")
+            continue
+        spread = f" ± {row.spread:.3g}" if row.spread is not None else ""
+        other = f"   {row.against[0]}: {row.against[1]:.4g}" if row.against else ""
+        lines.append(f"{row.name:<{width}}  {row.value:>10.4g}{spread:<10} {row.unit}{other}".rstrip())
+    return "\n".join(lines)
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, system, and the kernel that the linear algebra library chose."""
+    model = platform.processor()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
+        model = names[0] if names else model
+    return {
+        "processor": model or platform.machine(),
+        "architecture": platform.machine(),
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+        "blas_kernel": _blas_kernel(),
+        "blas_threads": os.environ.get("OPENBLAS_NUM_THREADS"),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, swath and what it computes with."""
+    found = {"python": platform.python_version()}
+    for name in ("swath", "numpy", "numba"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _blas_kernel() -> str | None:
+    """The name of OpenBLAS's kernel in this process, asked of the library itself; None if there is no OpenBLAS."""
+    maps = Path("/proc/self/maps")
+    paths = (
+        {line.split()[-1] for line in maps.read_text().splitlines() if "openblas" in line} if maps.exists() else set()
+    )
+    for path in sorted(paths):
+        library = ctypes.CDLL(path)
+        for symbol in ("scipy_openblas_get_corename64_", "scipy_openblas_get_corename", "openblas_get_corename"):
+            function = getattr(library, symbol, None)
+            if function is not None:
+                function.restype = ctypes.c_char_p
+                return str(function().decode())
+    return None

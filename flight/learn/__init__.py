@@ -1,0 +1,21 @@
+"""Learners: class proportions of chips from class proportions of municipalities. numpy only, no files, no clocks."""
+
+from __future__ import annotations
+
+from flight.learn import state as _state
+from flight.learn.base import Learner, NotReadyError
+from flight.learn.downconv import Downconv
+from flight.learn.moments import Moments
+from flight.learn.state import StateError
+
+LEARNERS: dict[str, type[Learner]] = {cls.name: cls for cls in (Moments, Downconv)}
+
+__all__ = ["LEARNERS", "Downconv", "Learner", "Moments", "NotReadyError", "StateError", "load_state"]
+
+
+def load_state(data: bytes) -> Learner:
+    """The learner, of whichever class, whose `state()` was `data`; StateError if it is none."""
+    name = _state.unpack(data)[0].get("learner")
+    if not isinstance(name, str) or name not in LEARNERS:
+        raise StateError(f"state is of learner {name!r}, known are {', '.join(LEARNERS)}")
+    return LEARNERS[name].from_state(data)

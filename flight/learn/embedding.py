@@ -1,0 +1,78 @@
+"""A fixed random embedding of cells, and its 8-bit code for a chip's mean."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flight.learn.counter import generator
+from flight.learn.features import LEVEL, LOG_GRADIENT, LOG_STD, WINDOWS_CELLS, CellFeatures
+
+_STREAM = 1
+
+
+class Embedding:
+    """phi(z) = [max(0, W z + a), z] of each cell's features z, W ~ N(0, 1/K) and a ~ U(-1, 1) from a seed.
+
+    Attributes:
+        n_out: length of an embedding, units and features together.
+        digest: 16 hexadecimal digits that name the features, their standardisation and the random weights.
+    """
+
+    def __init__(self, features: CellFeatures, n_units: int, seed: int) -> None:
+        self.features, self.n_units = features, n_units
+        self.n_out = n_units + features.n_features
+        rng = generator(seed, _STREAM)
+        self._W = (rng.standard_normal((features.n_features, n_units)) / features.n_features**0.5).astype(np.float32)
+        self._a = rng.uniform(-1.0, 1.0, n_units).astype(np.float32)
+        self._phi = np.empty((features.n_cells, self.n_out), np.float32)
+        self._mean = np.full(features.n_cells, 1.0 / features.n_cells, np.float32)
+        self._top, self._low = self._ranges()
+        constants = repr((LEVEL, LOG_STD, LOG_GRADIENT, WINDOWS_CELLS, features.bands, n_units)).encode()
+        self.digest = hashlib.sha256(constants + self._W.tobytes() + self._a.tobytes()).hexdigest()[:16]
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the random weights and of the working buffer."""
+        return int(self._W.nbytes + self._a.nbytes + self._phi.nbytes)
+
+    def cells(self, chip: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embeddings (n_cells, n_out) of the cells of `chip`; the array is reused by the next call."""
+        z = self.features(chip)
+        units = self._phi[:, : self.n_units]
+        np.matmul(z, self._W, out=units)
+        units += self._a
+        np.maximum(units, 0.0, out=units)
+        self._phi[:, self.n_units :] = z
+        return self._phi
+
+    def mean(self, phi: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Mean (n_out,) of a chip's cells."""
+        result: NDArray[np.float32] = self._mean @ phi
+        return result
+
+    def encode(self, mean: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """A chip's mean embedding at 8 bits a value; units are companded by a square root, as most are small."""
+        share = np.clip((mean - self._low) / (self._top - self._low), 0.0, 1.0)
+        share[: self.n_units] = np.sqrt(share[: self.n_units])
+        return np.rint(share * 255.0).astype(np.uint8)
+
+    def decode(self, codes: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Mean embeddings (n, n_out) from their codes."""
+        share = codes / 255.0
+        share[:, : self.n_units] **= 2
+        return self._low + share * (self._top - self._low)
+
+    def _ranges(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Greatest and least value of each part of a mean that the code can hold.
+
+        A feature has its own limits. Features of one kind go up and down together, so a unit's range follows the
+        sum of its weights for each kind; what little lies beyond is clipped.
+        """
+        totals = (np.abs(self._W[self.features.kinds == kind].sum(axis=0)) for kind in range(3))
+        level, std, gradient = (total.astype(np.float64) for total in totals)
+        units = 1.0 + 2.5 * level + 1.5 * std + 2.0 * gradient
+        low = np.concatenate([np.zeros(self.n_units), self.features.low])
+        return np.concatenate([units, self.features.top]), low
