@@ -1,0 +1,343 @@
+"""One end of the link, ground or space: the seam between the protocol and everything else.
+
+The owner brings received frames and the mission time, and takes away frames to transmit, one at a time, each of which
+keeps the radio busy for `frame_time_s`. Its loop::
+
+    events = endpoint.receive(frame, t)     # act on the events: execute, put files on disk, accept them
+    frame = endpoint.poll(t)
+    if endpoint.needs_save:
+        write(endpoint.save())              # to disk, before the frame leaves; if that fails, the frame must not leave
+    transmit(frame)
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from flight.config import LinkConfig
+from flight.link import dictionary, pdu, state
+from flight.link.commands import CommandLog, CommandQueue, copy_outcome
+from flight.link.contact import NEVER, NOW, TOLERANCE_S, Contact
+from flight.link.counters import Counters, add_bytes
+from flight.link.dictionary import Telecommand, Telemetry
+from flight.link.errors import LinkError, RejectedError, StateError
+from flight.link.events import (
+    CommandAcknowledged,
+    CommandReceived,
+    FileDelivered,
+    FileFailed,
+    FileRefused,
+    FrameRejected,
+    LinkEvent,
+    PacketRejected,
+    Progress,
+    TelemetryReceived,
+)
+from flight.link.frame import OVERHEAD_BYTES, Channel, Direction
+from flight.link.keys import KeyRing
+from flight.link.outbox import Outbox
+from flight.link.packet import HEADER_BYTES, Apid, FileKind, Packer, purpose, split
+from flight.link.receiving import Receiver
+from flight.link.schema import MAX_NUMBER, Field, unpack
+from flight.link.security import SecureChannel
+from flight.link.sending import Sender
+from flight.link.transfer import File, Status, short_reason
+
+Role: TypeAlias = Literal["ground", "space"]
+STATE_VERSION = 1
+MIN_FRAME_BYTES = OVERHEAD_BYTES + HEADER_BYTES + max(pdu.LARGEST_METADATA_BYTES, dictionary.largest_body_bytes())
+NORMAL_PRIORITY = 100
+_PRIORITY = Field("priority", "int", 0, 255)
+
+
+class Endpoint:
+    """One end of the link. `counters` holds the totals; `needs_save` tells when `save()` must reach the disk.
+
+    `first_number` is where frame counters, telecommand numbers and transfer ids begin: an end that has lost its saved
+    state starts above all that it has ever used, or the other end takes what it sends for replays.
+    """
+
+    def __init__(self, role: Role, config: LinkConfig, keys: KeyRing, first_number: int = 0) -> None:
+        if config.frame_bytes < MIN_FRAME_BYTES:
+            raise LinkError(f"link.frame_bytes: {config.frame_bytes} is too small for the packets, {MIN_FRAME_BYTES}")
+        if not 0 <= first_number < MAX_NUMBER:
+            raise LinkError(f"first_number: {first_number} is not between 0 and {MAX_NUMBER - 1}")
+        self.role: Role = role
+        self.config = config
+        self._sends = Direction.UPLINK if role == "ground" else Direction.DOWNLINK
+        self._rate_bps = config.uplink_bps if role == "ground" else config.downlink_bps
+        self._secure = SecureChannel(config, keys, self._sends, first_number)
+        segment_bytes = self._secure.max_payload - HEADER_BYTES - pdu.SEGMENT_HEADER_BYTES
+        self._contact = Contact()
+        self._packer = Packer(self._sends)
+        self._urgent = Outbox(config.max_queued_packets)  # acknowledgements, and further copies of telecommands
+        self._telemetry = Outbox(config.max_queued_packets)
+        self._commands = CommandQueue(config.max_queued_packets, config.retry_s, first_number)
+        self._log = CommandLog(config.max_queued_packets)
+        self._sender = Sender(config, segment_bytes, first_number)
+        self._receiver = Receiver(config, segment_bytes)
+        self._keepalive_at = NOW
+        self.counters = Counters()
+        self.needs_save = True
+
+    # What the owner wants sent.
+
+    def submit(self, file: File, priority: int = NORMAL_PRIORITY) -> int:
+        """Send a file, lower priority number (0 to 255) first; its transfer id, which the later event will name.
+
+        LinkError if it is larger than the link takes, LinkFullError if too many files wait.
+        """
+        _PRIORITY.checked(priority, "priority")
+        transfer_id = self._sender.submit(file, priority)
+        self.needs_save = True
+        return transfer_id
+
+    def send(self, packet: Telecommand | Telemetry, priority: int = NORMAL_PRIORITY) -> int:
+        """Queue a telecommand (ground) or telemetry (space), lower priority number (0 to 255) first.
+
+        Returns a telecommand's number; 0 for telemetry. A telecommand is repeated until it is acknowledged; sent again
+        with its number, it is a copy. Telemetry is sent once; when the queue is full, the oldest of the least urgent is
+        dropped and counted. FieldError if the values are not as the dictionary declares them.
+        """
+        _PRIORITY.checked(priority, "priority")
+        if isinstance(packet, Telecommand):
+            return self._send_command(packet, priority)
+        apid, body = dictionary.encode(packet.name, packet.values)
+        if self.role != "space" or apid not in (Apid.HOUSEKEEPING, Apid.EVENT):
+            raise LinkError(f"{packet.name}: the {self.role} end does not send it")
+        self.counters.telemetry_dropped += self._telemetry.put(priority, apid, body)
+        return 0
+
+    def _send_command(self, command: Telecommand, priority: int) -> int:
+        apid, _ = dictionary.definition(command.name)
+        if self.role != "ground" or apid != Apid.COMMAND:
+            raise LinkError(f"{command.name}: the {self.role} end does not send it as a telecommand")
+        dictionary.encode(command.name, command.args)
+        if command.number is not None and not 0 < command.number <= MAX_NUMBER:
+            raise LinkError(f"telecommand number {command.number} is not between 1 and {MAX_NUMBER}")
+        if command.number not in self._commands:
+            self._commands.check_room()
+        number = command.number or self._commands.new_number()
+        _, body = dictionary.encode(command.name, command.args, number)
+        if number in self._commands:
+            self._urgent.put(priority, Apid.COMMAND, body)
+        else:
+            self._commands.put(number, body, priority)
+        self.needs_save = True
+        return number
+
+    def acknowledge(self, number: int, outcome: Literal["executed", "rejected"], reason: str = "") -> None:
+        """Say what became of a telecommand received; LinkError if it is not in hand. Save before polling on."""
+        reason = short_reason(reason)
+        command_id, copies = self._log.deal(number, outcome, reason)
+        for answer in (outcome, *[copy_outcome(outcome)] * copies):
+            self._acknowledge(number, command_id, answer, reason)
+        self.needs_save = True
+
+    def _acknowledge(self, number: int, command_id: int, outcome: str, reason: str) -> None:
+        values = {"command_id": command_id, "outcome": outcome, "reason": reason}
+        self._urgent.put(0, *dictionary.encode("acknowledgement", values, number))
+
+    def accept(self, transfer_id: int) -> None:
+        """A received file is safely on disk: the sender may forget it. LinkError if no such file was handed over."""
+        if self._receiver.settle(transfer_id, Status.OK):
+            self.counters.files_received += 1
+            self.needs_save = True
+
+    def refuse(self, transfer_id: int, reason: str) -> None:
+        """A received file is of no use: the sender gives it up. LinkError if no such file was handed over."""
+        self.needs_save |= self._receiver.settle(transfer_id, Status.REFUSED, reason)
+
+    # Contact and time.
+
+    def set_contact(self, contact: bool, t: float) -> None:
+        """The ground's pass begins or ends at mission time `t` [s]; the space end tells from the frames it hears."""
+        if self.role != "ground":
+            raise LinkError("the space end tells contact from the frames that it hears")
+        if not contact:
+            self._contact.lose(t)
+        elif self._contact.extend(t, NEVER):
+            self._keepalive_at = NOW
+            self._resume()
+
+    def in_contact(self, t: float) -> bool:
+        """Whether this end may transmit at mission time `t` [s]."""
+        return self._contact.holds(t)
+
+    def _resume(self) -> None:
+        self._commands.resume()
+        self._sender.resume()
+
+    def next_due(self, t: float) -> float:
+        """Mission time [s] at which `poll` may have a frame, if nothing is received before; infinity if never."""
+        if not self._contact.holds(t):
+            return NEVER
+        due = min(self._urgent.due(), self._commands.due(), self._telemetry.due(), self._receiver.due())
+        due = min(due, self._sender.due(), self._keepalive_at if self.role == "ground" else NEVER)
+        return t if due <= self._contact.view_s(t) + TOLERANCE_S else self._contact.when(due)
+
+    def frame_time_s(self, frame: bytes) -> float:
+        """How long this end's radio takes to transmit a frame [s]."""
+        return 8 * len(frame) / self._rate_bps
+
+    # Sending.
+
+    def poll(self, t: float) -> bytes | None:
+        """The next frame to transmit at mission time `t` [s]; None if there is none, or no contact."""
+        if not self._contact.holds(t):
+            return None
+        view_s = self._contact.view_s(t)
+        payload = b""
+        while (room := self._secure.max_payload - len(payload) - HEADER_BYTES) > 0:
+            unit = self._next_unit(room, view_s)
+            if unit is None:
+                break
+            packet = self._packer.pack(*unit)
+            add_bytes(self.counters.bytes_sent, unit[0], len(packet))
+            payload += packet
+        if not payload and (self.role == "space" or self._keepalive_at > view_s + TOLERANCE_S):
+            return None
+        self._keepalive_at = view_s + self.config.keepalive_s
+        frame, reserves = self._secure.seal(payload, Channel.PACKETS if payload else Channel.IDLE)
+        self.needs_save |= reserves
+        self.counters.frames_sent += 1
+        add_bytes(self.counters.bytes_sent, None, OVERHEAD_BYTES)
+        return frame
+
+    def _next_unit(self, room: int, view_s: float) -> tuple[int, bytes] | None:
+        """APID and body of the most urgent packet that fits: commands, telemetry, reports, then file data."""
+        if packet := self._urgent.take(room):
+            return packet
+        if command := self._commands.take(room, view_s):
+            self.counters.commands_resent += command[1]
+            return Apid.COMMAND, command[0]
+        if packet := self._telemetry.take(room):
+            return packet
+        if report := self._receiver.report(room, view_s, self._secure.window.highest):
+            return Apid.FILE_REPORT, report.pack()
+        if unit := self._sender.take(room, view_s, self._secure.counter.next):
+            self.counters.segments_sent += unit.body[0] == pdu.SEGMENT
+            self.counters.segments_resent += unit.resent
+            self.needs_save |= unit.begins  # an open transfer holds a place at the receiver: it must not be forgotten
+            return unit.kind, unit.body
+        return None
+
+    # Receiving.
+
+    def receive(self, frame: bytes, t: float) -> list[LinkEvent]:
+        """Take a frame that arrived at mission time `t` [s]; what it means. Input that is refused changes nothing."""
+        try:
+            opened = self._secure.open(frame)
+        except RejectedError as error:
+            self.counters.reject_frame(error)
+            return [FrameRejected(error.reason, error.detail)]
+        self.counters.frames_accepted += 1
+        add_bytes(self.counters.bytes_received, None, OVERHEAD_BYTES)
+        if self.role == "space" and self._contact.extend(t, t + self.config.contact_timeout_s):
+            self._resume()
+        events: list[LinkEvent] = []
+        packets = split(opened.payload, opened.direction)
+        view_s = self._contact.view_s(t)
+        while True:
+            try:
+                apid, body = next(packets)
+                add_bytes(self.counters.bytes_received, purpose(apid), HEADER_BYTES + len(body))
+                events += self._take_packet(purpose(apid), body, view_s)
+            except StopIteration:
+                return events
+            except RejectedError as error:
+                self.counters.reject_packet(error)
+                events.append(PacketRejected(error.reason, error.detail))
+
+    def _take_packet(self, what: Apid | FileKind, body: bytes, view_s: float) -> list[LinkEvent]:
+        if what is Apid.FILE_REPORT or isinstance(what, FileKind):
+            return self._take_unit(what, pdu.unpack(body), view_s)
+        if (what is Apid.COMMAND) is not (self.role == "space"):
+            raise RejectedError("unknown_apid", f"the {self.role} end takes no {what.name.lower()} packets")
+        if what is Apid.COMMAND:
+            return self._take_command(body)
+        definition, number, values = dictionary.decode(what, body)
+        if what is not Apid.ACKNOWLEDGEMENT:
+            return [TelemetryReceived(definition.name, values, definition.severity)]
+        self.needs_save |= self._commands.acknowledged(number)
+        name = dictionary.command_name(values["command_id"])
+        return [CommandAcknowledged(number, name, values["outcome"], values["reason"])]
+
+    def _take_command(self, body: bytes) -> list[LinkEvent]:
+        try:
+            definition, number, args = dictionary.decode(Apid.COMMAND, body)
+        except RejectedError as error:
+            if error.reason != "bad_msgpack":  # then it has a number that the ground can be told
+                command_id, number, _ = unpack(body)
+                self._acknowledge(number, command_id & 0xFF, "rejected", error.reason.replace("_", " "))
+            raise
+        answer = self._log.judge(number, definition.id, body)
+        if answer is None:
+            return [CommandReceived(number, definition.name, args)]
+        if answer[0]:
+            self._acknowledge(number, definition.id, *answer)
+        return []
+
+    def _take_unit(self, what: Apid | FileKind, unit: object, view_s: float) -> list[LinkEvent]:
+        events: list[LinkEvent]
+        if isinstance(unit, pdu.Report) and what is Apid.FILE_REPORT:
+            events = self._sender.hear(unit, view_s, self._secure.counter.next)
+        elif isinstance(unit, (pdu.Metadata, pdu.Segment)) and isinstance(what, FileKind):
+            events = self._receiver.take(what, unit, view_s)
+        else:
+            raise RejectedError("bad_pdu", f"{type(unit).__name__.lower()} came with APID {what.name}")
+        self.needs_save |= any(isinstance(event, (FileDelivered, FileFailed, FileRefused)) for event in events)
+        return events
+
+    # What the owner may want to know.
+
+    def progress(self) -> list[Progress]:
+        """Every file that is not finished, outgoing ones first."""
+        return [*self._sender.progress(), *self._receiver.progress()]
+
+    @property
+    def queued_packets(self) -> int:
+        """Telecommands that are not acknowledged, or packets that wait for a frame."""
+        return len(self._urgent) + len(self._commands) + len(self._telemetry)
+
+    # Persistence.
+
+    def save(self) -> bytes:
+        """Everything that must outlive the process. Clears `needs_save`: the bytes must be on disk before going on."""
+        self.needs_save = False
+        return state.dumps(
+            {
+                "version": STATE_VERSION,
+                "role": self.role,
+                "spacecraft_id": self.config.spacecraft_id,
+                "frame_bytes": self.config.frame_bytes,
+                "security": self._secure.save(),
+                "commands": self._commands.save(),
+                "command_log": self._log.save(),
+                "telemetry": self._telemetry.save(),
+                "sender": self._sender.save(),
+                "receiver": self._receiver.save(),
+                "counters": self.counters.save(),
+            }
+        )
+
+    @classmethod
+    def restore(cls, data: bytes, role: Role, config: LinkConfig, keys: KeyRing) -> Endpoint:
+        """An endpoint that goes on from a saved state; StateError if that is damaged, or of another link."""
+        endpoint = cls(role, config, keys)
+        kinds = {"version": int, "role": str, "spacecraft_id": int, "frame_bytes": int, "telemetry": list}
+        tables = ("security", "commands", "command_log", "sender", "receiver", "counters")
+        values = state.fields(state.loads(data), "link", **kinds, **dict.fromkeys(tables, dict))
+        *head, telemetry, security, commands, command_log, sender, receiver, counters = values
+        expected = [STATE_VERSION, role, config.spacecraft_id, config.frame_bytes]
+        for name, found, wanted in zip(kinds, head, expected, strict=False):
+            if found != wanted:
+                raise StateError(f"link.{name}: state was saved with {found!r}, expected {wanted!r}")
+        endpoint._secure.restore(security)
+        endpoint._commands.restore(commands)
+        endpoint._log.restore(command_log)
+        endpoint._telemetry.restore(telemetry, "telemetry")
+        endpoint._sender.restore(sender)
+        endpoint._receiver.restore(receiver)
+        endpoint.counters = Counters.restore(counters)
+        return endpoint
