@@ -1,0 +1,75 @@
+"""The station's archive on disk: what came down, as it came, and as Parquet for analysis.
+
+Files are written as they are received, so that the station may tell the spacecraft that it has them; telemetry is
+appended line by line. `export` turns both into ``products.parquet`` and ``telemetry.parquet``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flight.config import LinkConfig
+from flight.link import product
+from flight.link.product import Product
+from ground.files import write_bytes
+from ground.products import ProductArchive, TelemetryArchive
+
+RECEIVED = "received"
+LOG = "telemetry.jsonl"
+
+
+class StationArchive:
+    """Implements `ground.station.Archive` in `directory`; opening it again goes on where it was."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        (directory / RECEIVED).mkdir(parents=True, exist_ok=True)
+        self._log = (directory / LOG).open("a", encoding="utf-8")
+
+    def telemetry(self, t_s: float, kind: str, name: str, values: Mapping[str, Any]) -> None:
+        """A telemetry packet, event or acknowledgement, received at mission time `t_s`."""
+        plain = {key: value.hex() if isinstance(value, bytes) else value for key, value in values.items()}
+        self._log.write(json.dumps([t_s, kind, name, plain]) + "\n")
+
+    def product(self, t_s: float, name: str, data: bytes, decoded: Product) -> None:
+        """A product file."""
+        self.file(t_s, name, data)
+
+    def file(self, t_s: float, name: str, data: bytes) -> None:
+        """Any file that came down, under the name that it came with (the link allows no paths)."""
+        write_bytes(self.directory / RECEIVED / name, data)
+
+    def flush(self) -> None:
+        """Hand telemetry to the operating system."""
+        self._log.flush()
+
+    def close(self) -> None:
+        """Close the log."""
+        self._log.close()
+
+
+def product_number(name: str) -> int:
+    """The running number that flight gave a product: later ones replace earlier ones."""
+    return int(name.rpartition("-")[2])
+
+
+def export(
+    directory: Path, config: LinkConfig, region: tuple[int, int, int], classes: Mapping[int, tuple[str, ...]]
+) -> None:
+    """Write ``products.parquet`` and ``telemetry.parquet`` from an archive in `directory`.
+
+    `region` is (region id, rows, cols); `classes` names the classes of each task.
+    """
+    products = ProductArchive(*region)
+    for task_id, names in classes.items():
+        products.define(task_id, names)
+    for path in sorted((directory / RECEIVED).glob("product-*"), key=lambda path: product_number(path.name)):
+        products.add(product.unpack(path.read_bytes(), config))
+    products.write(directory / "products.parquet")
+    log = directory / LOG
+    with TelemetryArchive(directory / "telemetry.parquet") as telemetry, log.open(encoding="utf-8") as lines:
+        for line in lines:
+            telemetry.append(*json.loads(line))

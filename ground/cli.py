@@ -1,0 +1,247 @@
+"""``swath-ground``: keys, label tables, regions, datasets and products at the analyst's desk."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import numpy as np
+import typer
+
+from flight.config import LinkConfig
+from flight.link import dictionary, labelset, product, region
+from flight.link.keys import KeyFileError, KeyRing
+from flight.link.pack import CodecError
+from ground.datasets import DatasetError, NpzImagery, open_imagery
+from ground.facts import archive_facts, dataset_facts, label_facts, product_facts, region_facts, show
+from ground.files import write_bytes
+from ground.imagery import TEST, TRAIN, VALIDATION, Task
+from ground.labels import TOLERANCE, LabelTable, TableError, in_order, read_table, write_table
+from ground.products import ArchiveError, ProductArchive
+from ground.regions import region_from_imagery
+
+MAX_FILE_BYTES = 1 << 26
+T = TypeVar("T")
+
+_settings: dict[str, Any] = {"no_args_is_help": True, "pretty_exceptions_enable": False}
+app = typer.Typer(help="The ground segment at the analyst's desk.", add_completion=False, **_settings)
+keys_app = typer.Typer(help="Keys that authenticate both ends of the link.", **_settings)
+labels_app = typer.Typer(help="Label tables: check, pack for the uplink, look into.", **_settings)
+region_app = typer.Typer(help="Region files: the chip grid and its municipalities.", **_settings)
+dataset_app = typer.Typer(help="Imagery with labels, as npz files.", **_settings)
+products_app = typer.Typer(help="Predictions that came down.", **_settings)
+for _name, _sub in {
+    "keys": keys_app,
+    "labels": labels_app,
+    "region": region_app,
+    "dataset": dataset_app,
+    "products": products_app,
+}.items():
+    app.add_typer(_sub, name=_name)
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="File to write, whole or not at all.", dir_okay=False)]
+Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="Imagery with labels, an npz file.")]
+
+
+class Split(StrEnum):
+    """Which municipalities of a dataset."""
+
+    train = "train"
+    validation = "validation"
+    test = "test"
+    all = "all"
+
+
+_SPLITS = {Split.train: (TRAIN,), Split.validation: (VALIDATION,), Split.test: (TEST,), Split.all: (0, 1, 2)}
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn what a user can mend into a message on stderr and exit status 1."""
+    try:
+        yield
+    except (TableError, DatasetError, CodecError, ArchiveError, KeyFileError) as error:
+        typer.echo(f"swath-ground: {error}", err=True)
+    except FileExistsError as error:
+        typer.echo(f"swath-ground: {error.filename}: exists already and is not replaced", err=True)
+    except OSError as error:
+        typer.echo(f"swath-ground: {error.filename or ''}: {error.strerror or error}", err=True)
+    else:
+        return
+    raise typer.Exit(1)
+
+
+def read_packed(path: Path, unpack: Callable[[bytes, LinkConfig], T]) -> tuple[bytes, T]:
+    """A packed file and what it holds, checked as flight does; CodecError names the file."""
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise CodecError(f"{path}: has {path.stat().st_size} bytes, more than any file on the link")
+    data = path.read_bytes()
+    try:
+        return data, unpack(data, LinkConfig())
+    except CodecError as error:
+        raise CodecError(f"{path}: {error}") from None
+
+
+@keys_app.command("new")
+def keys_new(out: Out = Path("swath-keys.toml")) -> None:
+    """Make a key file with two slots, readable by its owner only. Never replaces a file."""
+    with told():
+        data = KeyRing.generate(os.urandom).dump()
+        with open(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123 (mode)
+            file.write(data)
+        typer.echo(f"wrote {out}: two keys, the first one active; give the same file to both ends and keep it secret")
+
+
+@labels_app.command("pack")
+def labels_pack(
+    table: Annotated[Path, typer.Argument(help="CSV or Parquet: a column a class, or code, class, proportion.")],
+    out: Out,
+    region_file: Annotated[Path | None, typer.Option("--region", help="Region file that gives codes and id.")] = None,
+    codes_file: Annotated[
+        Path | None, typer.Option("--codes", help="Text file with a code a line, in the region's order.")
+    ] = None,
+    region_id: Annotated[int, typer.Option(min=0, help="Region id, where there is no region file.")] = 0,
+    task_id: Annotated[int, typer.Option(min=0, help="Task that the classes belong to.")] = 1,
+    version: Annotated[int, typer.Option(min=0, help="Version of the table; a later one replaces it.")] = 1,
+    levels: Annotated[int | None, typer.Option(min=2, max=255, help="Counts a row is rounded to.  [32]")] = None,
+    max_error: Annotated[
+        float | None, typer.Option(min=0.004, max=0.5, help="Greatest error of a proportion; picks the levels.")
+    ] = None,
+    tolerance: Annotated[float, typer.Option(min=0, max=0.49, help="How far from 1 a row may sum.")] = TOLERANCE,
+    delimiter: Annotated[str, typer.Option(help="What stands between columns of a CSV.")] = ",",
+    activate: Annotated[bool, typer.Option(help="Whether the satellite switches to the task.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Check a label table and pack it for the uplink, with its size, its error and its time on the air.
+
+    Without --region and --codes the table's own codes, in its order, stand for the region's.
+    """
+    if levels is not None and max_error is not None:
+        raise typer.BadParameter("give --levels or --max-error, not both")
+    if region_file is not None and (codes_file is not None or region_id):
+        raise typer.BadParameter("--region gives codes and id; leave out --codes and --region-id")
+    if len(delimiter) != 1 or delimiter in '\r\n"':
+        raise typer.BadParameter("--delimiter is one character")
+    with told():
+        codes: tuple[str, ...] | None = None
+        if region_file is not None:
+            _, of_region = read_packed(region_file, region.unpack)
+            codes, region_id = of_region.codes, of_region.region_id
+        elif codes_file is not None:
+            codes = _codes(codes_file)
+        read = read_table(table, codes=codes, tolerance=tolerance, delimiter=delimiter)
+        if max_error is not None:
+            levels = labelset.levels_for(max_error)
+        label_set = in_order(read, codes or read.codes, region_id, task_id, version, levels or 32)
+        label_set = dataclasses.replace(label_set, activate=activate)
+        data = labelset.pack(label_set)
+        labelset.unpack(data, LinkConfig())  # what flight would refuse is not written
+        write_bytes(out, data)
+        mean, greatest = labelset.errors(label_set)
+        show(f"{out}", {**label_facts(data, label_set), "mean_error": mean, "max_error": greatest}, as_json)
+
+
+def _codes(path: Path) -> tuple[str, ...]:
+    try:
+        codes = tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip())
+    except UnicodeDecodeError as error:
+        raise TableError(str(path), [f"is not UTF-8 text (byte {error.start})"]) from None
+    if not codes or len(set(codes)) < len(codes):
+        raise TableError(str(path), ["has a code twice" if codes else "has no codes"])
+    return codes
+
+
+@labels_app.command("inspect")
+def labels_inspect(file: Annotated[Path, typer.Argument(help="A packed label set.")], as_json: AsJson = False) -> None:
+    """Say what a packed label set holds, after checking it as flight does."""
+    with told():
+        data, label_set = read_packed(file, labelset.unpack)
+        facts = label_facts(data, label_set)
+        means = np.zeros(0) if label_set.missing.all() else np.nanmean(label_set.proportions, axis=0)
+        facts["mean_share"] = {c: round(float(m), 4) for c, m in zip(label_set.classes, means, strict=False)}
+        show(f"{file}", facts, as_json)
+
+
+def _task(imagery: NpzImagery, name: str | None) -> Task:
+    found = next((task for task in imagery.tasks if name in (None, task.name, str(task.task_id))), None)
+    if found is None:
+        known = ", ".join(task.name for task in imagery.tasks)
+        raise DatasetError(f"{imagery.name} has no task {name!r}; it has {known}")
+    return found
+
+
+@labels_app.command("export")
+def labels_export(
+    dataset: Dataset,
+    out: Out,
+    task: Annotated[str | None, typer.Option(help="Name or number of the task.  [the first]")] = None,
+    split: Annotated[Split, typer.Option(help="Municipalities whose rows are written.")] = Split.train,
+) -> None:
+    """Write the label table of a dataset as CSV."""
+    with told():
+        imagery = open_imagery(dataset)
+        chosen = _task(imagery, task)
+        keep = np.flatnonzero(np.isin(imagery.bag_split, _SPLITS[split]))
+        codes = tuple(imagery.codes[i] for i in keep)
+        write_table(out, LabelTable(codes, chosen.class_names, imagery.table(chosen)[keep]))
+        typer.echo(f"wrote {out}: {len(codes)} rows of {len(chosen.class_names)} classes")
+
+
+@region_app.command("pack")
+def region_pack(
+    dataset: Dataset,
+    out: Out,
+    region_id: Annotated[int, typer.Option(min=0, help="Region id.")] = 1,
+    levels: Annotated[int, typer.Option(min=2, max=56, help="Counts that shares are rounded to.")] = 8,
+    as_json: AsJson = False,
+) -> None:
+    """Pack the grid and the municipalities of a dataset for the uplink."""
+    with told():
+        of_dataset = region_from_imagery(open_imagery(dataset), region_id)
+        data = region.pack(of_dataset, levels)
+        decoded = region.unpack(data, LinkConfig())
+        write_bytes(out, data)
+        mean, greatest = region.share_error(of_dataset, levels)
+        show(f"{out}", {**region_facts(data, decoded), "mean_error": mean, "max_error": greatest}, as_json)
+
+
+@region_app.command("inspect")
+def region_inspect(file: Annotated[Path, typer.Argument(help="A region file.")], as_json: AsJson = False) -> None:
+    """Say what a region file holds, after checking it as flight does."""
+    with told():
+        data, of_file = read_packed(file, region.unpack)
+        show(f"{file}", region_facts(data, of_file), as_json)
+
+
+@dataset_app.command("inspect")
+def dataset_inspect(dataset: Dataset, as_json: AsJson = False) -> None:
+    """Check a dataset in full and say what it holds."""
+    with told():
+        imagery = open_imagery(dataset)
+        show(f"{dataset}: all checks passed", dataset_facts(imagery), as_json)
+
+
+@products_app.command("inspect")
+def products_inspect(
+    file: Annotated[Path, typer.Argument(help="A product as it came down, or an archive (products.parquet).")],
+    as_json: AsJson = False,
+) -> None:
+    """Say what a product, or an archive of them, holds."""
+    with told():
+        if file.suffix == ".parquet":
+            show(f"{file}", archive_facts(ProductArchive.read(file)), as_json)
+            return
+        data, of_file = read_packed(file, product.unpack)
+        show(f"{file}", product_facts(data, of_file), as_json)
+
+
+@app.command()
+def telecommands() -> None:
+    """Print the dictionary of telecommands, telemetry and events as Markdown."""
+    typer.echo(dictionary.reference())

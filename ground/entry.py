@@ -1,0 +1,23 @@
+"""The door to ``swath-ground``, which opens on a bare install too and then says what is missing."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+
+_NEEDED = ("typer", "rich", "pyarrow")
+
+
+def main() -> None:
+    """Run the command line of the ground segment; exit status 2 if its extra is not installed."""
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        sys.stderr.write(f"swath-ground needs its extra: pip install 'swath[ground]' (missing: {', '.join(missing)})\n")
+        raise SystemExit(2)
+    from ground.cli import app
+
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""What files of the link hold and cost, as plain values, and how people and machines are told."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from flight.link.labelset import LabelSet
+from flight.link.product import Product
+from flight.link.region import Region
+from ground.datasets import NpzImagery
+from ground.products import ProductArchive
+
+UPLINK_PRESETS_BPS = {
+    "vhf-1k2": 1_200,
+    "uhf-9k6": 9_600,
+    "sband-32k": 32_000,
+    "sband-64k": 64_000,
+    "sband-256k": 256_000,
+}
+EFFICIENCY = 0.7  # share of the bit rate that is left for files after headers, repeats and turnaround
+
+
+def show(title: str, facts: dict[str, Any], as_json: bool) -> None:
+    """Print facts as a table of two columns, or as one JSON object. A dict within makes a row an entry."""
+    if as_json:
+        print(json.dumps(facts, indent=2))
+        return
+    print(title)
+    table = Table(show_header=False)
+    for name, value in facts.items():
+        for key, entry in value.items() if isinstance(value, dict) else [("", value)]:
+            label = f"{name.replace('_', ' ')} {key}".strip()
+            text = f"{entry:,.4g}" if isinstance(entry, float) else ", ".join(map(str, np.atleast_1d(entry).tolist()))
+            table.add_row(escape(label), escape(text))
+    Console().print(table)
+
+
+def airtime_s(n_bytes: int) -> dict[str, float]:
+    """Seconds that a file takes at each uplink preset."""
+    return {name: round(8 * n_bytes / (bps * EFFICIENCY), 2) for name, bps in UPLINK_PRESETS_BPS.items()}
+
+
+def label_facts(data: bytes, label_set: LabelSet) -> dict[str, Any]:
+    """What a packed label set holds and how long it takes to send."""
+    rows = int((~label_set.missing).sum())
+    return {
+        "bytes": len(data),
+        "region_id": label_set.region_id,
+        "task_id": label_set.task_id,
+        "version": label_set.version,
+        "activate": label_set.activate,
+        "classes": list(label_set.classes),
+        "rows": rows,
+        "missing_rows": int(label_set.missing.sum()),
+        "levels": label_set.levels,
+        "bits_a_row": round(8 * len(data) / rows, 1) if rows else None,
+        "airtime_s": airtime_s(len(data)),
+    }
+
+
+def region_facts(data: bytes, region: Region) -> dict[str, Any]:
+    """What a packed region holds and how long it takes to send."""
+    chips = int((region.bags[:, 0] >= 0).sum())
+    return {
+        "bytes": len(data),
+        "region_id": region.region_id,
+        "rows": region.rows,
+        "columns": region.cols,
+        "municipalities": len(region.codes),
+        "first_codes": list(region.codes[:5]),
+        "chips": chips,
+        "chips_on_borders": int((region.bags[:, 1] >= 0).sum()),
+        "bits_a_chip": round(8 * len(data) / chips, 2) if chips else None,
+        "airtime_s": airtime_s(len(data)),
+    }
+
+
+def product_facts(data: bytes, product: Product) -> dict[str, Any]:
+    """What a packed product holds."""
+    return {
+        "bytes": len(data),
+        "region_id": product.region_id,
+        "task_id": product.task_id,
+        "label_version": product.label_version,
+        "model_digest": product.model_digest.hex(),
+        "chips": len(product.cells),
+        "classes": product.n_classes,
+        "levels": product.levels,
+        "bytes_a_chip": round(len(data) / len(product.cells), 2),
+        "mean_share": {f"class {i}": round(float(m), 4) for i, m in enumerate(product.proportions.mean(0))},
+    }
+
+
+def archive_facts(archive: ProductArchive) -> dict[str, Any]:
+    """What an archive of products holds, by task."""
+    facts: dict[str, Any] = {"region_id": archive.region_id, "grid": [archive.rows, archive.cols]}
+    for task in archive.tasks:
+        versions = archive.versions(task)
+        known = versions[versions >= 0]
+        facts[f"task_{task}"] = {
+            "classes": list(archive.classes(task)),
+            "chips": len(known),
+            "label_versions": np.unique(known).tolist(),
+        }
+    return facts
+
+
+def dataset_facts(imagery: NpzImagery) -> dict[str, Any]:
+    """What a dataset holds."""
+    splits = {name: int((imagery.bag_split == i).sum()) for i, name in enumerate(("train", "validation", "test"))}
+    return {
+        "licence": imagery.licence,
+        "chips": imagery.n_chips,
+        "chip_shape": list(imagery.chip_shape),
+        "grid": [imagery.rows, imagery.cols],
+        "geographic": imagery.geographic,
+        "municipalities": splits,
+        "chips_on_borders": int((imagery.bags[:, 1:] >= 0).any(1).sum()),
+        "task": {f"{task.task_id} {task.name}": list(task.class_names) for task in imagery.tasks},
+        "missing_rows": {task.name: int(np.isnan(imagery.table(task)[:, 0]).sum()) for task in imagery.tasks},
+    }

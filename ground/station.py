@@ -1,0 +1,234 @@
+"""The ground station: a plan of uploads and telecommands, worked off pass by pass; telemetry and products archived.
+
+A core of `flight.step` with one port, "radio". Orders are dealt with in the order of their times; what follows a file
+waits until the spacecraft has it, so a table never arrives before its map. State is saved as the link asks for it, and
+a station that restarts goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgpack
+
+from flight.config import LinkConfig
+from flight.link import events as link_events
+from flight.link import product
+from flight.link.dictionary import Telecommand
+from flight.link.endpoint import Endpoint
+from flight.link.events import LinkEvent
+from flight.link.keys import KeyRing
+from flight.link.pack import CodecError
+from flight.link.packet import FileKind
+from flight.link.product import Product
+from flight.link.transfer import File
+from flight.step import NEVER, Message, Output, Step
+from flight.store import Store
+
+STATE_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Order:
+    """Something to send, not before mission time `at_s`: a file, or a telecommand."""
+
+    at_s: float
+    item: File | Telecommand
+
+
+@dataclass(frozen=True)
+class Window:
+    """Contact from AOS to LOS [mission s]."""
+
+    aos_s: float
+    los_s: float
+
+
+class Archive(Protocol):
+    """Where the station puts what comes down."""
+
+    def telemetry(self, t_s: float, kind: str, name: str, values: Mapping[str, Any]) -> None:
+        """A telemetry packet, event or acknowledgement, received at mission time `t_s`."""
+        ...
+
+    def product(self, t_s: float, name: str, data: bytes, decoded: Product) -> None:
+        """A product file."""
+        ...
+
+    def file(self, t_s: float, name: str, data: bytes) -> None:
+        """Any other file."""
+        ...
+
+    def flush(self) -> None:
+        """Bring everything to the disk."""
+        ...
+
+
+class Station:
+    """The station core. `windows` are disjoint and in order; `store` keeps what must survive a restart."""
+
+    def __init__(
+        self,
+        config: LinkConfig,
+        keys: KeyRing,
+        windows: Sequence[Window],
+        orders: Sequence[Order],
+        archive: Archive,
+        store: Store,
+    ) -> None:
+        self.config = config
+        self.windows = list(windows)
+        self.orders = sorted(orders, key=lambda order: order.at_s)
+        self.archive = archive
+        self.store = store
+        self.endpoint = Endpoint("ground", config, keys)
+        self.next_order = 0
+        self.uploading: int | None = None  # transfer that the next order waits for
+        self.delivered: list[list[Any]] = []  # name and mission time of each file that arrived
+        self.failed: list[list[Any]] = []
+        self.acknowledged: Counter[str] = Counter()
+        self.rejected: Counter[str] = Counter()
+        self.products: list[str] = []  # names of product files, as they came
+        self.bad_products = 0
+        self._view = False
+        self._radio_free_s = 0.0
+        self._restore(keys)
+
+    def step(self, t: float, inputs: Sequence[Message]) -> Step:
+        """Take frames, issue orders that are due, transmit while there is contact."""
+        self._look(t)
+        for message in inputs:
+            for event in self.endpoint.receive(message.body, message.t):
+                self._take(event, t)
+        self._issue(t)
+        outputs = self._transmit(t)
+        if self.endpoint.needs_save:
+            self._save()
+        return Step(outputs, self._next_due(t))
+
+    def _look(self, t: float) -> None:
+        """Tell the link of AOS and LOS."""
+        while self.windows and t >= self.windows[0].los_s:
+            self.windows.pop(0)
+        view = bool(self.windows) and t >= self.windows[0].aos_s
+        if view != self._view:
+            self.endpoint.set_contact(view, t)
+            self._view = view
+            if not view:
+                self.archive.flush()
+
+    def _take(self, event: LinkEvent, t: float) -> None:
+        match event:
+            case link_events.TelemetryReceived():
+                kind = "event" if event.severity else "telemetry"
+                self.archive.telemetry(t, kind, event.name, event.values)
+            case link_events.CommandAcknowledged():
+                self.acknowledged[event.outcome] += 1
+                values = {"number": event.number, "outcome": event.outcome, "reason": event.reason}
+                self.archive.telemetry(t, "acknowledgement", event.name, values)
+            case link_events.FileDelivered():
+                self.delivered.append([event.name, t])
+                self._end_upload(event.transfer_id)
+            case link_events.FileFailed():
+                self.failed.append([event.name, t, event.reason])
+                self._end_upload(event.transfer_id)
+            case link_events.FileReceived():
+                self._keep(event.transfer_id, event.file, t)
+            case link_events.FrameRejected() | link_events.PacketRejected():
+                self.rejected[event.reason] += 1
+
+    def _end_upload(self, transfer_id: int) -> None:
+        if transfer_id == self.uploading:
+            self.uploading = None
+
+    def _keep(self, transfer_id: int, file: File, t: float) -> None:
+        """Archive a file that came down; one that cannot be decoded is kept as it is, and counted."""
+        if file.kind is FileKind.PRODUCT:
+            try:
+                decoded = product.unpack(file.data, self.config)
+            except CodecError as error:
+                self.bad_products += 1
+                self.endpoint.refuse(transfer_id, str(error))
+                return
+            self.archive.product(t, file.name, file.data, decoded)
+            self.products.append(file.name)
+        else:
+            self.archive.file(t, file.name, file.data)
+        self.endpoint.accept(transfer_id)
+
+    def _issue(self, t: float) -> None:
+        while self.uploading is None and self.next_order < len(self.orders):
+            order = self.orders[self.next_order]
+            if order.at_s > t:
+                return
+            if isinstance(order.item, File):
+                self.uploading = self.endpoint.submit(order.item)
+            else:
+                self.endpoint.send(order.item)
+            self.next_order += 1
+
+    def _transmit(self, t: float) -> list[Output]:
+        if not self._view or t < self._radio_free_s:
+            return []
+        frame = self.endpoint.poll(t)
+        if frame is None:
+            return []
+        if self.endpoint.needs_save:
+            self._save()
+        self._radio_free_s = t + self.endpoint.frame_time_s(frame)
+        return [Output(t, "radio", frame)]
+
+    def _next_due(self, t: float) -> float:
+        due = NEVER
+        if self.windows:
+            due = self.windows[0].los_s if self._view else self.windows[0].aos_s
+        if self.uploading is None and self.next_order < len(self.orders):
+            due = min(due, self.orders[self.next_order].at_s)
+        if self._view:
+            due = min(due, max(self.endpoint.next_due(t), self._radio_free_s))
+        return max(due, t)
+
+    def _save(self) -> None:
+        state = {
+            "format": STATE_FORMAT,
+            "endpoint": self.endpoint.save(),
+            "next_order": self.next_order,
+            "uploading": self.uploading,
+            "delivered": self.delivered,
+            "failed": self.failed,
+            "products": self.products,
+        }
+        self.store.put("station", msgpack.packb(state))
+
+    def _restore(self, keys: KeyRing) -> None:
+        saved = self.store.get("station")
+        if saved is None:
+            return
+        state = msgpack.unpackb(saved)
+        if state["format"] != STATE_FORMAT:
+            raise ValueError(f"station state of format {state['format']}, this version reads {STATE_FORMAT}")
+        self.endpoint = Endpoint.restore(state["endpoint"], "ground", self.config, keys)
+        self.next_order, self.uploading = state["next_order"], state["uploading"]
+        self.delivered, self.failed, self.products = state["delivered"], state["failed"], state["products"]
+
+    def report(self) -> dict[str, Any]:
+        """Counters and state, for whoever watches the simulation."""
+        counters = self.endpoint.counters
+        return {
+            "orders_left": len(self.orders) - self.next_order + (self.uploading is not None),
+            "commands_open": self.endpoint.queued_packets,
+            "delivered": self.delivered,
+            "failed": self.failed,
+            "acknowledged": dict(self.acknowledged),
+            "frames_rejected": dict(self.rejected),
+            "products": self.products,
+            "bad_products": self.bad_products,
+            "bytes_sent": dict(counters.bytes_sent),
+            "bytes_received": dict(counters.bytes_received),
+            "frames_sent": counters.frames_sent,
+            "frames_accepted": counters.frames_accepted,
+            "segments_resent": counters.segments_resent,
+        }

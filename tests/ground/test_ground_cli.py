@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_datasets import save  # a small dataset, in the same directory
+from typer.testing import CliRunner, Result
+
+from flight.config import LinkConfig
+from flight.link import labelset, product, region
+from flight.link.keys import KeyRing
+from ground import entry
+from ground.cli import app
+from ground.products import ProductArchive
+
+TABLE = "code,forest,crops,water\n00017,0.2,0.5,0.3\n00018,1,0,0\n00019,,,\n"
+
+
+@pytest.fixture
+def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "table.csv"
+    path.write_text(TABLE)
+    return path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_a_table_is_packed_with_no_other_option(table: Path) -> None:
+    result = run("labels", "pack", table, "-o", "out.labels", "--json")
+    assert result.exit_code == 0, result.output
+    facts = json.loads(result.stdout)
+    data = Path("out.labels").read_bytes()
+    decoded = labelset.unpack(data, LinkConfig())
+    assert facts["bytes"] == len(data) and facts["rows"] == 2 and facts["missing_rows"] == 1
+    assert decoded.classes == ("forest", "crops", "water") and decoded.region_id == 0 and decoded.levels == 32
+    assert facts["airtime_s"]["uhf-9k6"] == pytest.approx(len(data) * 8 / 9600 / 0.7, abs=0.01)
+    assert facts["max_error"] < 1 / 32
+
+
+def test_an_error_budget_picks_the_levels(table: Path) -> None:
+    assert run("labels", "pack", table, "-o", "out.labels", "--max-error", "0.01").exit_code == 0
+    assert labelset.unpack(Path("out.labels").read_bytes(), LinkConfig()).levels == 100
+
+
+def test_options_that_contradict_each_other_are_a_usage_error(table: Path) -> None:
+    assert run("labels", "pack", table, "-o", "x", "--max-error", "0.01", "--levels", "8").exit_code == 2
+    assert run("labels", "pack", table).exit_code == 2
+    assert run("nonsense").exit_code == 2
+
+
+def test_a_bad_table_is_told_on_stderr_and_nothing_is_written(table: Path) -> None:
+    table.write_text(TABLE.replace("0.5", "0.8"))
+    result = run("labels", "pack", table, "-o", "out.labels")
+    assert result.exit_code == 1 and result.stdout == ""
+    assert f"{table}: line 2: proportions of municipality '00017' sum to 1.3" in result.stderr
+    assert not Path("out.labels").exists()
+
+
+def test_files_of_the_wrong_kind_and_absent_ones_are_told_without_a_traceback(table: Path) -> None:
+    run("labels", "pack", table, "-o", "out.labels")
+    for arguments, message in (
+        (("region", "inspect", "out.labels"), "out.labels: region: the file is label set data"),
+        (("labels", "inspect", "absent"), "absent: No such file"),
+        (("labels", "pack", table, "-o", "absent/out"), "absent: there is no such directory"),
+        (("dataset", "inspect", table), "cannot be read as npz"),
+        (("products", "inspect", "out.labels"), "product: the file is label set data"),
+    ):
+        result = run(*arguments)
+        assert result.exit_code == 1 and message in result.stderr and isinstance(result.exception, SystemExit)
+
+
+def test_a_dataset_goes_to_a_region_and_a_table_that_fit_each_other(tmp_path: Path, table: Path) -> None:
+    dataset = save(tmp_path / "small.npz")
+    assert "all checks passed" in run("dataset", "inspect", dataset).stdout
+    assert run("region", "pack", dataset, "-o", "small.region", "--region-id", 12).exit_code == 0
+    assert run("labels", "export", dataset, "-o", "small.csv").exit_code == 0
+    result = run("labels", "pack", "small.csv", "-o", "small.labels", "--region", "small.region", "--task-id", 4)
+    assert result.exit_code == 0, result.stderr
+    label_set = labelset.unpack(Path("small.labels").read_bytes(), LinkConfig())
+    assert (label_set.region_id, label_set.task_id) == (12, 4)
+    assert label_set.missing.tolist() == [False, False, True, True]  # the training split has the first two
+    assert json.loads(run("region", "inspect", "small.region", "--json").stdout)["chips"] == 24
+    assert json.loads(run("labels", "inspect", "small.labels", "--json").stdout)["rows"] == 2
+
+
+def test_codes_from_a_file_set_the_order(table: Path) -> None:
+    Path("codes.txt").write_text("00019\n00018\n00017\n00016\n")
+    assert run("labels", "pack", table, "-o", "out.labels", "--codes", "codes.txt").exit_code == 0
+    assert labelset.unpack(Path("out.labels").read_bytes(), LinkConfig()).missing.tolist() == [True, False, False, True]
+    Path("codes.txt").write_text("00018\n")
+    result = run("labels", "pack", table, "-o", "out.labels", "--codes", "codes.txt")
+    assert result.exit_code == 1 and "'00017' is not in the region" in result.stderr
+
+
+def test_products_are_inspected_as_they_came_and_as_archived(table: Path) -> None:
+    made = product.Product(7, 1, 2, bytes(8), 64, np.arange(3, dtype=np.int32), np.full((3, 2), 0.5, np.float32))
+    Path("one.product").write_bytes(product.pack(made))
+    assert json.loads(run("products", "inspect", "one.product", "--json").stdout)["chips"] == 3
+    archive = ProductArchive(7, 2, 2)
+    archive.add(made)
+    archive.write(Path("products.parquet"))
+    facts = json.loads(run("products", "inspect", "products.parquet", "--json").stdout)
+    assert facts["task_1"]["chips"] == 3 and facts["task_1"]["label_versions"] == [2]
+
+
+def test_new_keys_are_for_their_owner_only_and_never_replace_a_file(table: Path) -> None:
+    assert run("keys", "new", "-o", "keys.toml").exit_code == 0
+    path = Path("keys.toml")
+    before = path.read_bytes()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600 and len(KeyRing.load(path).key_ids) == 2
+    result = run("keys", "new", "-o", "keys.toml")
+    assert result.exit_code == 1 and "exists already" in result.stderr and path.read_bytes() == before
+
+
+def test_the_dictionary_of_telecommands_is_printed() -> None:
+    assert "Telecommands" in run("telecommands").stdout
+
+
+def test_help_shows_every_group() -> None:
+    text = run("--help").stdout
+    assert all(name in text for name in ("keys", "labels", "region", "dataset", "products", "telecommands"))
+
+
+def test_a_bare_install_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(entry, "find_spec", lambda name: None if name == "pyarrow" else object())
+    with pytest.raises(SystemExit) as caught:
+        entry.main()
+    assert caught.value.code == 2 and "pip install 'swath[ground]'" in capsys.readouterr().err
+
+
+def test_the_door_opens_without_loading_the_house() -> None:
+    code = "import sys, ground.entry; print([m for m in ('typer', 'rich', 'pyarrow', 'numpy') if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_region_files_say_their_size(tmp_path: Path, table: Path) -> None:
+    result = run("region", "pack", save(tmp_path / "small.npz"), "-o", "small.region", "--json")
+    data = Path("small.region").read_bytes()
+    assert json.loads(result.stdout)["bytes"] == len(data) and region.unpack(data, LinkConfig()).rows >= 1
