@@ -1,0 +1,99 @@
+"""What a mission leaves behind: the record that the report, the summary and the tests read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class PassRecord:
+    """One pass over a station: AOS and LOS [mission s], station name, greatest elevation, and whether it was lost."""
+
+    aos_s: float
+    los_s: float
+    station: str
+    max_elevation_deg: float
+    lost: bool = False
+
+
+@dataclass(frozen=True)
+class ImagingRecord:
+    """One overpass in which the camera took chips: scene id, first and last chip [mission s], number of chips."""
+
+    scene: int
+    start_s: float
+    end_s: float
+    n_chips: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The mission at one instant; errors are soft MAE on the test split, None where there is no model yet."""
+
+    t_s: float
+    chips_ingested: int
+    uplink_bytes: int
+    downlink_bytes: int
+    task_id: int
+    label_version: int
+    mae_soft_on_board: float | None  # the model on board, on test chips
+    mae_soft_on_ground: float | None  # the predictions received so far, on the test chips among them
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A moment worth a line in the timeline: label upload finished, change of task, fault, restart."""
+
+    t_s: float
+    kind: str
+    text: str
+
+
+@dataclass
+class TaskResult:
+    """How well one task went. Grids are (rows, cols, n_classes), NaN where there is no chip or nothing was received."""
+
+    task_id: int
+    name: str
+    class_names: tuple[str, ...]
+    truth: NDArray[np.float32]
+    municipality: NDArray[np.float32]  # the municipality's uplinked row, spread over its chips; NaN where not sent
+    prediction: NDArray[np.float32]  # as received on the ground
+    test: NDArray[np.bool_]  # (rows, cols), chips of the test split
+    scores: dict[str, float]  # of the model on board at the task's end
+    baselines: dict[str, dict[str, float]]  # "training mean" and "own municipality": the same scores
+
+
+@dataclass
+class ExampleChips:
+    """Some test chips for people to look at: images (n, h, w, bands) uint8, truth and prediction (n, n_classes)."""
+
+    images: NDArray[np.uint8]
+    truth: NDArray[np.float32]
+    prediction: NDArray[np.float32]
+
+
+@dataclass
+class MissionRecord:
+    """Everything that `summary.json` and `report.html` are made of."""
+
+    summary: dict[str, Any]
+    scenario: dict[str, Any]
+    region_name: str
+    licence: str
+    geographic: bool
+    epoch_utc: str
+    duration_s: float
+    passes: list[PassRecord] = field(default_factory=list)
+    imaging: list[ImagingRecord] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
+    bytes_by_kind: dict[str, dict[str, int]] = field(default_factory=dict)  # {"uplink": {"label set": 310, ...}, ...}
+    event_counts: dict[str, int] = field(default_factory=dict)
+    tasks: list[TaskResult] = field(default_factory=list)
+    municipality_map: NDArray[np.int32] | None = None  # (rows, cols), first municipality of each cell, -1 where none
+    examples: ExampleChips | None = None
