@@ -20,9 +20,9 @@ from typing import Any
 import msgpack
 import zmq
 
-from flight.clock import ScaledClock, unix_s
+from flight.clock import ScaledClock, unix_s, wall_s
 from flight.edge import Edge, Name, PortSpec, new_socket
-from flight.step import Core, Message, Output
+from flight.step import NEVER, Core, Message, Output
 
 
 def run_stepped(core: Core, name: str, ports: list[PortSpec], control: str) -> None:
@@ -93,10 +93,36 @@ def _unpack(body: bytes) -> list[Any]:
     return parts
 
 
-def run_clocked(
-    core: Core, name: str, ports: list[PortSpec], clock: ScaledClock, until_s: float = float("inf")
-) -> None:
-    """Step `core` whenever it is due or a message comes, by `clock`, until mission time `until_s`.
+REPORT_PERIOD_S = 0.25  # of wall time
+
+
+class _Watcher:
+    """The other end of the control socket while the clock runs by itself: takes reports, may say stop."""
+
+    def __init__(self, edge: Edge, endpoint: str) -> None:
+        self.socket = new_socket(edge.context, zmq.DEALER)
+        self.socket.connect(endpoint)
+        edge.poller.register(self.socket, zmq.POLLIN)
+        self._due_s = 0.0
+        self._send("join", edge.name, os.getpid())
+
+    def report(self, core: Core, t: float) -> None:
+        if wall_s() >= self._due_s:
+            self._due_s = wall_s() + REPORT_PERIOD_S
+            self._send("report", t, core.report())
+
+    def says_stop(self) -> bool:
+        while self.socket.poll(0):
+            if _unpack(self.socket.recv())[0] == "stop":
+                return True
+        return False
+
+    def _send(self, *parts: Any) -> None:
+        self.socket.send(msgpack.packb(parts))
+
+
+def run_clocked(core: Core, name: str, ports: list[PortSpec], clock: ScaledClock, control: str | None = None) -> None:
+    """Step `core` whenever it is due or a message comes, by `clock`, until whoever listens at `control` says stop.
 
     Outputs leave at their own time, not before.
     """
@@ -104,9 +130,11 @@ def run_clocked(
     outbox: list[tuple[float, int, Output]] = []
     count = 0
     try:
+        watcher = _Watcher(edge, control) if control else None
         edge.join(int(unix_s() * 1000))
         next_due = clock.now()
-        while (now := clock.now()) < until_s:
+        while watcher is None or not watcher.says_stop():
+            now = clock.now()
             messages = edge.take_all()
             if messages or now >= next_due:
                 step = core.step(now, messages)
@@ -116,7 +144,9 @@ def run_clocked(
                     heapq.heappush(outbox, (output.t, count, output))
             while outbox and outbox[0][0] <= now:
                 edge.send(heapq.heappop(outbox)[2], timeout_s=1.0)
-            wake = min(next_due, until_s, outbox[0][0] if outbox else float("inf"))
-            edge.receive(int(max(0.0, min(clock.wall_until(wake), 0.5)) * 1000))
+            if watcher is not None:
+                watcher.report(core, now)
+            wake = min(next_due, outbox[0][0] if outbox else NEVER)
+            edge.receive(int(min(clock.wall_until(wake), REPORT_PERIOD_S) * 1000))
     finally:
         edge.close()

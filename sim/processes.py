@@ -128,6 +128,10 @@ class ProcessNode:
         self.control.send(self._identity, "welcome", self.incarnation, t)
         return self._done(self._answer("ready"))
 
+    def adopt(self, identity: bytes, pid: int) -> None:
+        """Know the process that has joined, without stepping it."""
+        self._identity, self.pid = identity, pid
+
     def begin(self, t: float, inputs: list[Sent]) -> None:
         """Ask for a step."""
         self.control.send(self._identity, "advance", t, [sent.name for sent in inputs])

@@ -1,4 +1,3 @@
-import sys
 import tempfile
 from pathlib import Path
 
@@ -7,9 +6,7 @@ import pytest
 from flight.step import NEVER, Output, Step
 from sim.lockstep import LocalNode, Lockstep, LockstepError, wires
 from sim.processes import Child, Control, ProcessNode
-
-sys.path.insert(0, str(Path(__file__).parent))
-from toy import PLAYERS, Player  # noqa: E402
+from tests.sim.toy import PLAYERS, Player
 
 WIRING = wires((("left", "court"), ("right", "court")))
 

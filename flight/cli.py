@@ -1,0 +1,109 @@
+"""swath-flight: run the flight segment. argparse, and nothing heavier."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from flight import __version__
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="swath-flight", description="The flight segment of swath.")
+    top.add_argument("--version", action="version", version=f"swath-flight {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="start the supervisor, and under it the flight process")
+    core = commands.add_parser("core", help="run the flight process itself, without a supervisor")
+    for command in (run, core):
+        command.add_argument("--state", type=Path, required=True, help="directory that holds everything that survives")
+        command.add_argument("--keys", type=Path, required=True, help="key file (swath-ground keys new)")
+        command.add_argument("--config", type=Path, help="configuration (TOML); what it leaves out keeps its default")
+        command.add_argument(
+            "--radio", required=True, help="ZeroMQ endpoint of the radio, such as tcp://127.0.0.1:7001"
+        )
+        command.add_argument("--camera", required=True, help="ZeroMQ endpoint of the camera")
+        command.add_argument("--control", help="endpoint of a time master: steps in lockstep instead of the wall clock")
+        command.add_argument("--epoch", type=float, help="start of mission time [Unix s]; default: now")
+        command.add_argument("--rate", type=float, default=1.0, help="mission seconds a wall second (default 1)")
+    status = commands.add_parser("status", help="say what a state directory holds")
+    status.add_argument("--state", type=Path, required=True, help="the state directory")
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; the exit code."""
+    options = parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    if options.command == "run":
+        return _supervise(sys.argv[1:] if arguments is None else arguments)
+    if options.command == "core":
+        return _core(options)
+    return _status(options.state)
+
+
+def _supervise(arguments: list[str]) -> int:
+    from flight.supervisor import Supervisor
+
+    return Supervisor(["-m", "flight.cli", "core", *arguments[1:]]).run()
+
+
+def _core(options: argparse.Namespace) -> int:
+    from flight.caps import die_with_parent, limit_data, lower_priority
+    from flight.clock import ScaledClock, unix_s
+    from flight.config import ConfigError, FlightConfig, load
+    from flight.edge import PortSpec
+    from flight.executive import Executive
+    from flight.link.keys import KeyFileError, KeyRing
+    from flight.runner import run_clocked, run_stepped
+    from flight.store import Store
+    from flight.supervisor import EXIT_CONFIG, EXIT_MEMORY
+
+    if os.environ.get("SWATH_PARENT_PID"):
+        die_with_parent()
+    try:
+        config = load(options.config) if options.config else FlightConfig()
+        keys = KeyRing.load(options.keys)
+        store = Store(options.state)
+    except (ConfigError, KeyFileError, OSError) as error:
+        print(f"swath-flight: {error}", file=sys.stderr)
+        return EXIT_CONFIG
+    lower_priority(config.caps.nice)
+    cause = os.environ.get("SWATH_LAST_CAUSE", "")
+    core = Executive(config, keys, store, cause, on_ready=lambda: limit_data(config.caps.headroom_bytes))
+    ports = [PortSpec("radio", options.radio, bind=False), PortSpec("camera", options.camera, bind=False)]
+    try:
+        if options.control and options.epoch is None:
+            run_stepped(core, "flight", ports, options.control)
+        else:
+            clock = ScaledClock(options.epoch if options.epoch is not None else unix_s(), options.rate)
+            run_clocked(core, "flight", ports, clock, control=options.control)
+    except MemoryError:
+        logging.getLogger("swath").error("memory cap reached")
+        return EXIT_MEMORY
+    return 0
+
+
+def _status(directory: Path) -> int:
+    import msgpack
+
+    from flight.store import Store
+
+    if not directory.is_dir():
+        print(f"swath-flight: {directory} is not a directory", file=sys.stderr)
+        return 1
+    store = Store(directory, lambda damage: print(f"damaged: {damage.name}: {damage.reason}"))
+    for name in store.names():
+        data = store.get(name)
+        print(f"{name:<12} {'unreadable' if data is None else f'{len(data):,} bytes'}")
+        if name == "checkpoint" and data is not None:
+            for key, value in msgpack.unpackb(data)["progress"].items():
+                print(f"    {key} {value.hex() if isinstance(value, bytes) else value}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

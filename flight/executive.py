@@ -1,0 +1,455 @@
+"""The flight executive: commands, chips, a slice of training, products, housekeeping, checkpoints, on one CPU.
+
+A core of `flight.step` with ports "radio" (frames) and "camera" (chips in, recorder requests out). Work takes mission
+time: a job begins when the CPU is free and has its effect when it ends. Whatever the ground is told has been done is
+on disk before the frame that says so is handed to the radio.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+
+from flight.caps import MemoryWatch, status_bytes
+from flight.clock import cpu_s, wall_s
+from flight.config import FlightConfig
+from flight.ingest import ChipQueue
+from flight.link import events as link_events
+from flight.link import product
+from flight.link.dictionary import Telemetry
+from flight.link.endpoint import Endpoint
+from flight.link.errors import LinkFullError
+from flight.link.events import LinkEvent
+from flight.link.keys import KeyRing
+from flight.link.packet import FileKind
+from flight.link.transfer import File
+from flight.payload import Payload, RefusedError
+from flight.step import NEVER, Message, Output, Step
+from flight.store import Damage, Store, StoreError
+from flight.telemetry import EventLog, short
+
+MISSION_FORMAT = 1
+PRODUCT_PRIORITY, MODEL_PRIORITY = 120, 110
+REJECTION_PERIOD_S = 10.0  # refused frames are told of in sums, at most so often
+PRODUCT_RETRY_S = 30.0
+
+
+@dataclass
+class Job:
+    """Work on the CPU: it has its effect at `until`."""
+
+    mode: str
+    until: float
+    run: Callable[[], None]
+
+
+@dataclass
+class Retask:
+    """From the last byte of a new task's labels to the first prediction: mission time, wall time and CPU [s]."""
+
+    task_id: int
+    t_s: float
+    wall_s: float
+    cpu_s: float
+    done: bool = False
+
+    @classmethod
+    def begin(cls, task_id: int, t: float) -> Retask:
+        """Start the stopwatches."""
+        return cls(task_id, t, wall_s(), cpu_s())
+
+    def end(self, t: float) -> None:
+        """Stop them."""
+        self.t_s, self.wall_s, self.cpu_s = t - self.t_s, wall_s() - self.wall_s, cpu_s() - self.cpu_s
+        self.done = True
+
+
+class Executive:
+    """The flight core. `store` holds its state; `on_ready` is called once everything is allocated."""
+
+    def __init__(
+        self,
+        config: FlightConfig,
+        keys: KeyRing,
+        store: Store,
+        cause: str = "",
+        on_ready: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.config = config
+        self.keys = keys
+        self.store = store
+        self.cause = cause
+        self.on_ready = on_ready
+        self.log = EventLog()
+        self.memory = MemoryWatch()
+        self.t = 0.0
+        self.up = False
+        self.incarnation = 0
+        self.utc_offset_s: float | None = None
+        self.job: Job | None = None
+        self.fresh_labels = False
+        self.last_chip_s = 0.0
+        self.dirty_since_s = NEVER
+        self.acknowledged = 0
+        self.retask: Retask | None = None
+        self.rejected: Counter[tuple[str, str]] = Counter()
+        self.ingested, self.ingest_wall_s = 0, 0.0  # by this process: how fast it is
+        self._radio_free_s = self._housekeeping_s = self._rejections_s = self._product_s = 0.0
+
+    def step(self, t: float, inputs: Sequence[Message]) -> Step:
+        """Take frames and chips, finish and begin jobs, report, transmit."""
+        self.t = t
+        if not self.up:
+            self._boot()
+        for message in inputs:
+            if message.port == "radio":
+                self._take_frame(message.body)
+            else:
+                self._take_chip(message.body)
+        self._work()
+        outputs = self._ask_recorder()
+        if self.endpoint.in_contact(t):
+            self._tell()
+            outputs += self._transmit()
+        if self.endpoint.needs_save:
+            self._save()
+        return Step(outputs, self._next_due())
+
+    # Start and state
+
+    def _boot(self) -> None:
+        self.store.on_damage = self._on_damage
+        self.payload = Payload(self.config, self.store, self._emit)
+        saved = self.store.get("mission")
+        task_id = 0
+        if saved is None:
+            self.endpoint = Endpoint("space", self.config.link, self.keys)
+        else:
+            state = msgpack.unpackb(saved)
+            if state["format"] != MISSION_FORMAT:
+                raise RefusedError(f"state of format {state['format']}, this version reads {MISSION_FORMAT}")
+            self.endpoint = Endpoint.restore(state["endpoint"], "space", self.config.link, self.keys)
+            self.incarnation, self.utc_offset_s = state["incarnation"], state["utc_offset_s"]
+            task_id = state["task_id"]
+        if task_id:
+            self.payload.set_task(task_id)  # what was acknowledged counts, not what the checkpoint had
+        self.incarnation += 1
+        self.acknowledged = self.payload.progress.next_number
+        self.queue = ChipQueue(self.config.executive.queue_chips, self.acknowledged)
+        self.fresh_labels = self.payload.pending_steps > 0
+        self.last_chip_s = self.t
+        self._emit(
+            "restarted",
+            incarnation=self.incarnation,
+            checkpoint_generation=self.payload.checkpoint_generation,
+            cause=short(self.cause),
+        )
+        self._save()
+        self.up = True
+        self.on_ready()
+
+    def _save(self) -> bool:
+        """Bring the link's state and what commands have changed to the disk; whether that worked."""
+        state = {
+            "format": MISSION_FORMAT,
+            "endpoint": self.endpoint.save(),
+            "task_id": self.payload.task_id,
+            "incarnation": self.incarnation,
+            "utc_offset_s": self.utc_offset_s,
+        }
+        try:
+            self.store.put("mission", msgpack.packb(state))
+        except StoreError as error:
+            self.endpoint.needs_save = True
+            self._emit("write-failed", reason=short(error.strerror))
+            return False
+        return True
+
+    def _emit(self, name: str, **values: Any) -> None:
+        self.log.add(self.t, name, **values)
+
+    def _on_damage(self, damage: Damage) -> None:
+        self._emit("record-damaged", record=short(damage.name), reason=short(damage.reason))
+
+    # The link
+
+    def _take_frame(self, frame: bytes) -> None:
+        for event in self.endpoint.receive(frame, self.t):
+            self._take_event(event)
+
+    def _take_chip(self, body: bytes) -> None:
+        lost = self.queue.counters["lost"]
+        if self.queue.offer(body):
+            self.last_chip_s = self.t
+        if self.queue.counters["lost"] > lost:
+            self._emit("chips-lost", chips=self.queue.counters["lost"] - lost)
+
+    def _take_event(self, event: LinkEvent) -> None:
+        match event:
+            case link_events.CommandReceived():
+                self._command(event)
+            case link_events.FileReceived():
+                self._file(event)
+            case link_events.FrameRejected():
+                self.rejected["frames", event.reason] += 1
+            case link_events.PacketRejected():
+                self.rejected["packets", event.reason] += 1
+            case link_events.FileRefused() | link_events.FileFailed():
+                self._emit("file-refused", transfer_id=event.transfer_id, reason=short(event.reason))
+
+    def _command(self, command: link_events.CommandReceived) -> None:
+        try:
+            self._execute(command.name, dict(command.args))
+        except RefusedError as error:
+            self.endpoint.acknowledge(command.number, "rejected", short(error))
+            self._emit("command-rejected", command_number=command.number, reason=short(error))
+        else:
+            self.endpoint.acknowledge(command.number, "executed")
+
+    def _execute(self, name: str, args: dict[str, Any]) -> None:
+        match name:
+            case "ping":
+                self.endpoint.send(Telemetry("pong", {"echo": args["echo"], "t_s": self.t}), 10)
+            case "status":
+                self._housekeeping_s = self.t
+            case "set-task":
+                self._activate(lambda: self.payload.set_task(args["task_id"]))
+                self._emit("task-changed", task_id=args["task_id"])
+            case "get-model":
+                if not self.payload.progress.model_digest:
+                    raise RefusedError("there is no model yet")
+                data = self.payload.learner.weights()
+                self.endpoint.submit(File(f"model-{self.payload.task_id}", FileKind.MODEL, data), MODEL_PRIORITY)
+            case "predict":
+                if args["task_id"] != self.payload.task_id:
+                    raise RefusedError(f"task {args['task_id']} is not active")
+                self.payload.predict_again()
+            case "set-time":
+                self.utc_offset_s = args["unix_s"] - self.t
+                self._emit("time-set", unix_s=args["unix_s"])
+            case _:
+                raise RefusedError(f"{name} is not known here")
+
+    def _file(self, event: link_events.FileReceived) -> None:
+        try:
+            if event.file.kind is FileKind.REGION:
+                self.payload.receive_region(event.file.data)
+            elif event.file.kind is FileKind.LABEL_SET:
+                self._activate(lambda: self.payload.receive_labels(event.file.data))
+            else:
+                raise RefusedError(f"files of kind {event.file.kind.name} have no use here")
+        except RefusedError as error:
+            self.endpoint.refuse(event.transfer_id, short(error))
+            self._emit("file-refused", transfer_id=event.transfer_id, reason=short(error))
+        except StoreError as error:  # not accepted: it will be offered again
+            self._emit("write-failed", reason=short(error.strerror))
+        else:
+            self.endpoint.accept(event.transfer_id)
+
+    def _activate(self, change: Callable[[], object]) -> None:
+        """Do something that may change labels or task, and time how long the new task takes to give predictions."""
+        before = self.payload.task_id
+        retask = Retask.begin(0, self.t)
+        change()
+        self.fresh_labels = True
+        if self.payload.task_id != before and before:
+            retask.task_id = self.payload.task_id
+            self.retask = retask
+
+    def _tell(self) -> None:
+        """Hand housekeeping and events to the link."""
+        if self.t >= self._housekeeping_s:
+            self.endpoint.send(Telemetry("housekeeping", self._housekeeping()), 20)
+            self._housekeeping_s = self.t + self.config.executive.housekeeping_s
+        if self.rejected and self.t >= self._rejections_s:
+            for (what, reason), count in self.rejected.items():
+                self._emit(f"{what}-rejected", cause=reason, **{what: count})
+            self.rejected.clear()
+            self._rejections_s = self.t + REJECTION_PERIOD_S
+        room = self.config.link.max_queued_packets // 2 - self.endpoint.queued_packets
+        for _ in range(min(room, len(self.log.unsent))):
+            self.endpoint.send(self.log.unsent.popleft(), 30)
+
+    def _transmit(self) -> list[Output]:
+        """One frame, if the radio is free and there is one, and if what it promises is on disk."""
+        if self.t < self._radio_free_s:
+            return []
+        frame = self.endpoint.poll(self.t)
+        if frame is None or (self.endpoint.needs_save and not self._save()):
+            return []
+        self._radio_free_s = self.t + self.endpoint.frame_time_s(frame)
+        return [Output(self.t, "radio", frame)]
+
+    def _ask_recorder(self) -> list[Output]:
+        if self.payload.region is None:  # without borders a chip teaches nothing: it waits in the recorder
+            return []
+        request = self.queue.request(self.acknowledged)
+        return [] if request is None else [Output(self.t, "camera", request.pack())]
+
+    # Work
+
+    def _work(self) -> None:
+        while True:
+            if self.job is not None:
+                if self.job.until > self.t:
+                    return
+                job, self.job = self.job, None
+                job.run()
+            self.job = self._next_job()
+            if self.job is None:
+                return
+
+    def _next_job(self) -> Job | None:
+        if self.t >= self._checkpoint_due():
+            return self._new_job("idle", self.config.costs.checkpoint_s, self._checkpoint)
+        costs, cycle_s = self.config.costs, self.config.executive.cycle_s * self.config.caps.cpu_share
+        if len(self.queue) and self.payload.region is not None:
+            n = min(len(self.queue), _how_many(cycle_s, costs.chip_s))
+            return self._new_job("ingesting", n * costs.chip_s, lambda: self._ingest(n))
+        if self.t >= self._training_due():
+            n = min(self.payload.pending_steps, _how_many(cycle_s, costs.train_step_s))
+            return self._new_job("training", n * costs.train_step_s, lambda: self._train(n))
+        if self.t >= self._predicting_due():
+            n = min(self.payload.to_predict, self.config.executive.product_chips)
+            return self._new_job("predicting", n * costs.predict_s, lambda: self._predict(n))
+        return None
+
+    def _new_job(self, mode: str, cost_s: float, run: Callable[[], None]) -> Job:
+        return Job(mode, self.t + cost_s / self.config.caps.cpu_share, run)
+
+    def _checkpoint_due(self) -> float:
+        return self.dirty_since_s + self.config.executive.checkpoint_s
+
+    def _training_due(self) -> float:
+        if not self.payload.pending_steps:
+            return NEVER
+        return self.t if self.fresh_labels else self.last_chip_s + self.config.executive.settle_s
+
+    def _predicting_due(self) -> float:
+        return self._product_s if self.payload.to_predict else NEVER
+
+    def _ingest(self, n: int) -> None:
+        started_s = wall_s()
+        self.payload.ingest(self.queue.take(n))
+        self.ingest_wall_s += wall_s() - started_s
+        self.ingested += n
+        self._changed()
+
+    def _train(self, n: int) -> None:
+        new_model = self.payload.train(n)
+        self._changed()
+        if not self.payload.pending_steps:
+            self.fresh_labels = False
+        if new_model:
+            self.dirty_since_s = -NEVER  # a model is worth a checkpoint of its own
+
+    def _predict(self, n: int) -> None:
+        start = self.payload.progress.predicted
+        made = self.payload.predict(n)
+        if made is None:
+            return
+        name = f"product-{made.task_id}-{made.label_version}-{self.payload.progress.products}"
+        try:
+            self.endpoint.submit(File(name, FileKind.PRODUCT, product.pack(made)), PRODUCT_PRIORITY)
+        except LinkFullError:
+            self.payload.progress.predicted = start
+            self._product_s = self.t + PRODUCT_RETRY_S
+            return
+        self._changed()
+        if self.retask is not None and not self.retask.done and self.retask.task_id == made.task_id:
+            self.retask.end(self.t)
+
+    def _changed(self) -> None:
+        self.dirty_since_s = min(self.dirty_since_s, self.t)
+
+    def _checkpoint(self) -> None:
+        self.payload.progress.next_number = self.queue.first_number
+        try:
+            self.payload.checkpoint()
+        except StoreError as error:
+            self._emit("write-failed", reason=short(error.strerror))
+            self.dirty_since_s = self.t
+            return
+        self.dirty_since_s = NEVER
+        self.acknowledged = self.payload.progress.next_number
+
+    def _next_due(self) -> float:
+        due = self.job.until if self.job is not None else NEVER
+        if self.job is None:
+            due = min(self._checkpoint_due(), self._training_due(), self._predicting_due())
+        if self.endpoint.in_contact(self.t):
+            due = min(due, max(self.endpoint.next_due(self.t), self._radio_free_s), self._housekeeping_s)
+        return max(due, self.t)
+
+    # What others see
+
+    @property
+    def mode(self) -> str:
+        """What the executive is doing, in the dictionary's words."""
+        return self.job.mode if self.job is not None else "idle"
+
+    def _housekeeping(self) -> dict[str, Any]:
+        progress, counters, queue = self.payload.progress, self.endpoint.counters, self.queue.counters
+        rejected = counters.frames_rejected
+        known = ("bad_crc", "bad_tag", "unknown_key", "replayed")
+        return {
+            "t_s": self.t,
+            "mode": self.mode,
+            "incarnation": self.incarnation,
+            "chips_ingested": progress.chips,
+            "chips_dropped": progress.chips_refused + queue["lost"] + queue["overflow"] + queue["malformed"],
+            "chips_queued": len(self.queue),
+            "checkpoint_generation": self.payload.checkpoint_generation,
+            "checkpoint_failures": self.log.counts["write-failed"],
+            "task_id": self.payload.task_id,
+            "label_version": self.payload.label_version,
+            "model_digest": progress.model_digest[: product.DIGEST_BYTES],
+            "training_steps_done": progress.steps,
+            "training_steps_pending": self.payload.pending_steps,
+            "rss_bytes": self.memory.rss_bytes(),
+            "frames_accepted": counters.frames_accepted,
+            "frames_rejected_crc": rejected["bad_crc"],
+            "frames_rejected_tag": rejected["bad_tag"] + rejected["unknown_key"],
+            "frames_rejected_replay": rejected["replayed"],
+            "frames_rejected_other": sum(rejected.values()) - sum(rejected[reason] for reason in known),
+            "packets_rejected": sum(counters.packets_rejected.values()),
+            "files_open": len(self.endpoint.progress()),
+            "files_received": counters.files_received,
+            "telemetry_dropped": counters.telemetry_dropped,
+        }
+
+    def report(self) -> dict[str, Any]:
+        """Counters and state, for whoever watches the simulation."""
+        if not self.up:
+            return {}
+        progress = self.payload.progress
+        return {
+            "mode": self.mode,
+            "incarnation": self.incarnation,
+            "chips": progress.chips,
+            "chips_refused": progress.chips_refused,
+            "acknowledged": self.acknowledged,
+            "queue": dict(self.queue.counters),
+            "task_id": self.payload.task_id,
+            "label_version": self.payload.label_version,
+            "pending_steps": self.payload.pending_steps,
+            "steps": progress.steps,
+            "weights_sha256": progress.model_digest.hex(),
+            "n_parameters": self.payload.learner.n_parameters if self.payload.labels is not None else 0,
+            "to_predict": self.payload.to_predict,
+            "checkpoint_generation": self.payload.checkpoint_generation,
+            "events": dict(self.log.counts),
+            "retask": vars(self.retask) if self.retask is not None and self.retask.done else None,
+            "chips_per_s": self.ingested / self.ingest_wall_s if self.ingest_wall_s else None,
+            "peak_rss_bytes": status_bytes("VmHWM"),
+            "cpu_s": cpu_s(),
+        }
+
+
+def _how_many(budget_s: float, cost_s: float) -> int:
+    """How many pieces of work fit a cycle; at least one."""
+    return max(1, int(budget_s / cost_s)) if cost_s > 0 else 1 << 30

@@ -1,0 +1,285 @@
+"""What the payload knows: the region, the label sets, the learner, and the summaries of the chips that it has seen.
+
+Everything here is a function of what was received; nothing knows of frames, sockets or time. What must survive is
+written through `flight.store`: files when they arrive, the rest in checkpoints.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from flight.config import FlightConfig
+from flight.ingest import Chip
+from flight.learn import LEARNERS, Learner, load_state
+from flight.link import labelset, region
+from flight.link.labelset import LabelSet
+from flight.link.pack import CodecError
+from flight.link.product import DIGEST_BYTES, Product
+from flight.link.region import Region
+from flight.store import Archive, Store
+
+CHECKPOINT_FORMAT = 1
+_CELL = struct.Struct("<I")
+Emit = Callable[..., None]
+
+
+class RefusedError(ValueError):
+    """A file, command or chip that does not fit what is on board; nothing has changed."""
+
+
+@dataclass
+class Progress:
+    """Figures over the mission that a checkpoint keeps."""
+
+    chips: int = 0  # taken in
+    chips_refused: int = 0
+    next_number: int = 0  # first chip number that is not taken in yet
+    steps: int = 0  # training steps
+    predicted: int = 0  # archived chips that the current model has predicted
+    model_digest: bytes = b""
+    products: int = 0
+
+
+class Payload:
+    """Region, labels, learner and archive of one flight process; `emit` logs an event by name and arguments."""
+
+    def __init__(self, config: FlightConfig, store: Store, emit: Emit) -> None:
+        self.config = config
+        self.store = store
+        self.emit = emit
+        self.region: Region | None = None
+        self.region_crc = 0
+        self.labels: LabelSet | None = None
+        self.learner: Learner = self._new_learner()
+        self.archive: Archive | None = None
+        self.progress = Progress()
+        self.checkpoint_generation = 0
+        self._restore()
+
+    # Files and tasks
+
+    @property
+    def task_id(self) -> int:
+        """The task being learned; 0 without one."""
+        return self.labels.task_id if self.labels is not None else 0
+
+    @property
+    def label_version(self) -> int:
+        """The version of its label set; 0 without one."""
+        return self.labels.version if self.labels is not None else 0
+
+    def receive_region(self, data: bytes) -> None:
+        """Put a region file on disk and use it. Another region than before starts the statistics anew."""
+        try:
+            new = region.unpack(data, self.config.link)
+        except CodecError as error:
+            raise RefusedError(str(error)) from error
+        self.store.put("region", data)
+        if zlib.crc32(data) == self.region_crc:
+            return
+        self._use_region(new, zlib.crc32(data))
+        self.labels = None
+        self.learner = self._new_learner()
+        self.learner.region_id = new.region_id
+        self.progress.predicted, self.progress.model_digest = 0, b""
+        if self.archive is not None:
+            self.archive.close()
+            self.archive = None
+            self._archive_path().unlink()
+
+    def _use_region(self, new: Region, crc: int) -> None:
+        self.region, self.region_crc = new, crc
+        self.learner.region_id = new.region_id
+        self.emit("region-loaded", region_id=new.region_id, municipalities=len(new.codes))
+
+    def receive_labels(self, data: bytes) -> LabelSet:
+        """Put a label set on disk, and learn it now if it says so."""
+        labels = self._checked_labels(data)
+        name = f"labels-{labels.task_id}"
+        known = [record for record in self.store.names() if record.startswith("labels-")]
+        if name not in known and len(known) >= self.config.executive.max_tasks:
+            raise RefusedError(f"{len(known)} tasks are on board, which is the limit")
+        self.store.put(name, data)
+        if labels.activate or labels.task_id == self.task_id:
+            self._use_labels(labels)
+        return labels
+
+    def set_task(self, task_id: int) -> None:
+        """Learn the stored label set of task `task_id`; RefusedError if there is none."""
+        data = self.store.get(f"labels-{task_id}")
+        if data is None:
+            raise RefusedError(f"no label set of task {task_id} on board")
+        self._use_labels(self._checked_labels(data))
+
+    def _checked_labels(self, data: bytes) -> LabelSet:
+        try:
+            labels = labelset.unpack(data, self.config.link)
+        except CodecError as error:
+            raise RefusedError(str(error)) from error
+        if self.region is None or labels.region_id != self.region.region_id:
+            raise RefusedError(f"labels of unknown region {labels.region_id}")
+        if len(labels.proportions) != len(self.region.codes):
+            raise RefusedError(f"{len(labels.proportions)} rows, region has {len(self.region.codes)}")
+        return labels
+
+    def _use_labels(self, labels: LabelSet) -> None:
+        self.labels = labels
+        self.learner.set_labels(labels.proportions, task_id=labels.task_id, version=labels.version)
+        rows = int((~labels.missing).sum())
+        self.emit("labels-loaded", task_id=labels.task_id, label_version=labels.version, rows=rows)
+
+    def _new_learner(self) -> Learner:
+        return LEARNERS[self.config.learner.name](seed=self.config.learner.seed)
+
+    # Chips
+
+    def ingest(self, chips: Sequence[Chip]) -> None:
+        """Learn from `chips`, which follow those taken in before, and keep their summaries."""
+        where = self.region
+        if where is None:
+            raise RefusedError("no region on board")
+        usable = [chip for chip in chips if self._usable(chip, where)]
+        if usable:
+            images = np.stack([chip.image for chip in usable])
+            rows = np.array([chip.row for chip in usable], np.int64)
+            cols = np.array([chip.col for chip in usable], np.int64)
+            bags, weights = where.overlaps(rows, cols)
+            numbers = np.array([chip.number for chip in usable], np.int64)
+            self.learner.partial_fit(images, bags, weights, number=numbers)
+            summaries = self.learner.summarise(images)
+            if summaries is not None:
+                self._archive(rows * where.cols + cols, summaries)
+        self.progress.chips += len(usable)
+        self.progress.next_number = chips[-1].number + 1
+
+    def _usable(self, chip: Chip, where: Region) -> bool:
+        reason = ""
+        if chip.row >= where.rows or chip.col >= where.cols:
+            reason = f"cell ({chip.row}, {chip.col}) is off the grid"
+        elif (shape := self.learner.chip_shape_) is not None and chip.image.shape != shape:
+            reason = f"shape {chip.image.shape} is not {shape}"
+        if reason:
+            self.progress.chips_refused += 1
+            self.emit("chip-refused", chip=chip.number, reason=reason[:48])
+        return not reason
+
+    def _archive_path(self) -> Path:
+        return self.store.directory / "archive.bin"
+
+    def _archive(self, cells: NDArray[np.int64], summaries: NDArray[np.uint8]) -> None:
+        if self.archive is None:
+            self.archive = self._open_archive(summaries.shape[1], 0)
+        refused = self.archive.refused
+        for cell, summary in zip(cells, summaries, strict=True):
+            self.archive.append(_CELL.pack(cell) + summary.tobytes())
+        if self.archive.refused and not refused:
+            self.emit("archive-full", chips=self.archive.n_records)
+
+    def _open_archive(self, summary_bytes: int, n_records: int) -> Archive:
+        record_bytes = _CELL.size + summary_bytes
+        capacity = self.config.executive.archive_bytes // (record_bytes + 4)
+        return Archive(self._archive_path(), record_bytes, capacity, n_records)
+
+    # Training and predicting
+
+    @property
+    def pending_steps(self) -> int:
+        """Training steps that the learner still has to do; 0 without labels or chips."""
+        return self.learner.pending_steps if self.labels is not None and self.progress.chips else 0
+
+    def train(self, max_steps: int) -> bool:
+        """Train for up to `max_steps`; whether that has made a new model."""
+        self.progress.steps += self.learner.train(max_steps)
+        if self.learner.pending_steps:
+            return False
+        digest = bytes.fromhex(self.learner.weights_sha256)
+        if digest == self.progress.model_digest:
+            return False
+        self.progress.model_digest, self.progress.predicted = digest, 0
+        version, name = self.label_version, digest[:DIGEST_BYTES]
+        self.emit("model-ready", task_id=self.task_id, label_version=version, model_digest=name)
+        return True
+
+    @property
+    def to_predict(self) -> int:
+        """Archived chips that the current model has not predicted yet; 0 while there is none."""
+        if not self.progress.model_digest or self.archive is None or self.learner.pending_steps:
+            return 0
+        return self.archive.n_records - self.progress.predicted
+
+    def predict_again(self) -> None:
+        """Let everything be predicted and sent down again."""
+        self.progress.predicted = 0
+
+    def predict(self, n_chips: int) -> Product | None:
+        """The next `n_chips` predictions, as a product; None if nothing readable is among them."""
+        if self.archive is None or self.region is None:
+            return None
+        start = self.progress.predicted
+        records = self.archive.read(start, start + n_chips)
+        whole = [record for record in records if record is not None]
+        self.progress.predicted = start + len(records)
+        if len(whole) < len(records):
+            self.emit("archive-damaged", chips=len(records) - len(whole))
+        if not whole:
+            return None
+        table = np.frombuffer(b"".join(whole), np.uint8).reshape(len(whole), -1)
+        cells = np.ascontiguousarray(table[:, : _CELL.size]).view("<u4")[:, 0].astype(np.int32)
+        _, latest = np.unique(cells[::-1], return_index=True)  # of two looks at a cell, the later one counts
+        latest = len(cells) - 1 - latest
+        proportions = self.learner.predict_summaries(np.ascontiguousarray(table[latest, _CELL.size :]))
+        self.progress.products += 1
+        levels = self.config.executive.product_levels
+        digest = self.progress.model_digest[:DIGEST_BYTES]
+        return Product(
+            self.region.region_id, self.task_id, self.label_version, digest, levels, cells[latest], proportions
+        )
+
+    # Surviving
+
+    def checkpoint(self) -> None:
+        """Bring the learner and the archive to the disk; StoreError if that fails, and the last checkpoint stands."""
+        if self.archive is not None:
+            self.archive.sync()
+        state = {
+            "format": CHECKPOINT_FORMAT,
+            "region_crc": self.region_crc,
+            "task_id": self.task_id,
+            "progress": vars(self.progress),
+            "archive": [self.archive.record_bytes, self.archive.n_records] if self.archive is not None else None,
+            "learner": self.learner.state(),
+        }
+        self.checkpoint_generation = self.store.put("checkpoint", msgpack.packb(state))
+
+    def _restore(self) -> None:
+        data = self.store.get("region")
+        if data is not None:
+            self._use_region(region.unpack(data, self.config.link), zlib.crc32(data))
+        saved = self.store.get("checkpoint")
+        if saved is None:
+            return
+        state = msgpack.unpackb(saved)
+        if state["format"] != CHECKPOINT_FORMAT:
+            raise RefusedError(f"checkpoint of format {state['format']}, this version reads {CHECKPOINT_FORMAT}")
+        if state["region_crc"] != self.region_crc:
+            # The region was replaced and the process died before the next checkpoint: its statistics start anew.
+            self.progress.next_number = state["progress"]["next_number"]
+            return
+        self.progress = Progress(**state["progress"])
+        self.learner = load_state(state["learner"])
+        if state["archive"] is not None:
+            record_bytes, n_records = state["archive"]
+            self.archive = self._open_archive(record_bytes - _CELL.size, n_records)
+            if self.archive.missing:
+                self.emit("archive-damaged", chips=self.archive.missing)
+        if state["task_id"]:
+            labels = self.store.get(f"labels-{state['task_id']}")
+            self.labels = self._checked_labels(labels) if labels is not None else None

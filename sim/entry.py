@@ -1,0 +1,17 @@
+"""The console command swath-sim: says what to install when the extra is missing, and hands over."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run swath-sim."""
+    try:
+        from sim.cli import app
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] in ("flight", "ground", "sim"):
+            raise
+        print(f"swath-sim needs {missing.name}, which is not here: pip install 'swath[sim]'", file=sys.stderr)
+        raise SystemExit(2) from None
+    app()

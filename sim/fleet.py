@@ -1,0 +1,92 @@
+"""The nodes of a mission: real processes behind sockets, or the same cores in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from flight.executive import Executive
+from flight.link.keys import KeyRing
+from flight.store import Store
+from sim import node
+from sim.lockstep import LocalNode, Lockstep, Node
+from sim.plan import Plan
+from sim.processes import Child, Control, ProcessNode
+
+
+class Fleet(Protocol):
+    """Nodes that a time master can step, and a way to kill flight without a word."""
+
+    @property
+    def nodes(self) -> Sequence[Node]:
+        """All nodes."""
+        ...
+
+    def kill_flight(self, lockstep: Lockstep) -> None:
+        """End the flight process as `kill -9` does; its nodes' peers keep what it had sent."""
+        ...
+
+    def close(self) -> None:
+        """End everything."""
+        ...
+
+
+class InProcess:
+    """Every core in this process, without sockets."""
+
+    def __init__(self, plan: Plan, directory: Path, sockets: Path) -> None:
+        spec, config = directory / "spec", plan.scenario.flight_config()
+        makers: dict[str, Callable[[], Any]] = {
+            kind: (lambda kind=kind: node.make_core(kind, spec, plan.imagery)) for kind in node.KINDS
+        }
+        makers["flight"] = lambda: Executive(config, KeyRing.load(spec / node.KEYS), Store(directory / "flight"))
+        self.nodes = [LocalNode(name, make) for name, make in makers.items()]
+
+    def kill_flight(self, lockstep: Lockstep) -> None:
+        """Forget the flight core."""
+        next(each for each in self.nodes if each.name == "flight").kill()
+
+    def close(self) -> None:
+        """Forget every core."""
+        for each in self.nodes:
+            each.kill()
+
+
+class Processes:
+    """Every core in a process of its own, flight under its supervisor.
+
+    With `clock`, (Unix time of the epoch, rate), they run by the wall clock and only report; else in lockstep.
+    """
+
+    def __init__(self, plan: Plan, directory: Path, sockets: Path, clock: tuple[float, float] | None = None) -> None:
+        self.control = Control(f"ipc://{sockets}/control")
+        self.children: list[Child] = []
+        spec, logs = directory / "spec", directory / "logs"
+        common = ["--control", self.control.endpoint]
+        if clock is not None:
+            common += ["--epoch", repr(clock[0]), "--rate", repr(clock[1])]
+        for kind in node.KINDS:
+            arguments = ["-m", "sim.node", kind, str(spec), "--sockets", str(sockets), *common]
+            self.children.append(Child(kind, arguments, logs / f"{kind}.log"))
+        where = {port.name: port.endpoint for port in node.ports("flight", sockets)}
+        arguments = ["-m", "flight.cli", "run", "--state", str(directory / "flight"), *common]
+        arguments += ["--keys", str(spec / node.KEYS), "--config", str(spec / node.CONFIG)]
+        arguments += ["--radio", where["radio"], "--camera", where["camera"]]
+        self.children.append(Child("flight", arguments, logs / "flight.log"))
+        self.nodes = [ProcessNode(child.name, self.control, child) for child in self.children]
+
+    def kill_flight(self, lockstep: Lockstep) -> None:
+        """SIGKILL, once everybody has what flight had finished sending."""
+        by_name = {each.name: each for each in self.nodes}
+        for receiver, sent in lockstep.in_flight("flight").items():
+            by_name[receiver].hold([message.name for message in sent])
+        by_name["flight"].kill()
+
+    def close(self) -> None:
+        """Say that it is over; then wait, and end what does not."""
+        for each in self.nodes:
+            each.stop()
+        for child in self.children:
+            child.stop()
+        self.control.close()

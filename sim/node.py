@@ -1,0 +1,157 @@
+"""The cores of a mission, built from a plan's specification on disk: in this process, or each in one of its own.
+
+``python -m sim.node KIND DIRECTORY`` runs one as a process; the mission starts it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flight.caps import PARENT_VARIABLE, die_with_parent
+from flight.clock import ScaledClock
+from flight.config import LinkConfig, build
+from flight.edge import PortSpec
+from flight.link.dictionary import Telecommand
+from flight.link.keys import KeyRing
+from flight.link.packet import FileKind
+from flight.link.transfer import File
+from flight.runner import run_clocked, run_stepped
+from flight.step import Core
+from flight.store import Store
+from ground.archive import StationArchive
+from ground.station import Order, Station, Window
+from sim.camera import Camera
+from sim.channel import Channel, ChannelConfig
+from sim.lockstep import Wires, wires
+from sim.overpass import Overpass
+from sim.plan import Plan, open_source
+from sim.record import PassRecord
+from sim.scenario import Scenario
+
+KINDS = ("camera", "channel", "station")
+WIRING: Wires = wires(
+    (("station", "radio"), ("channel", "ground")),
+    (("channel", "space"), ("flight", "radio")),
+    (("camera", "flight"), ("flight", "camera")),
+)
+SPEC, OVERPASSES, FILES, KEYS, CONFIG = "mission.json", "overpasses.npz", "uplink", "keys.toml", "flight.toml"
+
+
+def write_spec(plan: Plan, directory: Path, keys: KeyRing) -> None:
+    """Write down all that the cores are built from, into `directory`."""
+    (directory / FILES).mkdir(parents=True, exist_ok=True)
+    orders: list[dict[str, Any]] = []
+    for order in plan.orders:
+        if isinstance(order.item, File):
+            (directory / FILES / order.item.name).write_bytes(order.item.data)
+            orders.append({"at_s": order.at_s, "file": order.item.name, "kind": int(order.item.kind)})
+        else:
+            orders.append({"at_s": order.at_s, "command": order.item.name, "args": dict(order.item.args)})
+    spec = {
+        "scenario": dataclasses.asdict(plan.scenario),
+        "data": str(plan.data.resolve()) if plan.data is not None else None,
+        "contacts": [dataclasses.asdict(contact) for contact in plan.contacts],
+        "orders": orders,
+    }
+    (directory / SPEC).write_text(json.dumps(spec), encoding="utf-8")
+    arrays = {}
+    for i, overpass in enumerate(plan.overpasses):
+        arrays[f"cells_{i}"], arrays[f"t_s_{i}"] = overpass.cells, overpass.t_s
+        arrays[f"scalars_{i}"] = np.array([overpass.scene, overpass.off_nadir_deg, overpass.sun_elevation_deg])
+    np.savez(directory / OVERPASSES, **arrays)  # type: ignore[arg-type]
+    path = directory / KEYS
+    path.touch(mode=0o600)
+    path.write_bytes(keys.dump())
+    (directory / CONFIG).write_text(_toml(dataclasses.asdict(plan.scenario.flight_config())), encoding="utf-8")
+
+
+def _toml(table: dict[str, dict[str, Any]]) -> str:
+    """A table of flat tables as TOML."""
+    lines = []
+    for section, values in table.items():
+        lines.append(f"[{section}]")
+        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+    return "\n".join(lines) + "\n"
+
+
+def make_core(kind: str, directory: Path, imagery: Any = None) -> Core:
+    """The core of one kind, from the specification in `directory`. `imagery` saves the camera opening it again."""
+    spec = json.loads((directory / SPEC).read_text(encoding="utf-8"))
+    scenario = build(Scenario, spec["scenario"])
+    if kind == "camera":
+        data = Path(spec["data"]) if spec["data"] else None
+        return Camera(
+            imagery if imagery is not None else open_source(scenario, data),
+            _overpasses(directory / OVERPASSES),
+            recorder_bytes=int(scenario.camera.recorder_mb * 1e6),
+        )
+    passes = [PassRecord(**contact) for contact in spec["contacts"]]
+    if kind == "channel":
+        config: ChannelConfig = scenario.channel()
+        return Channel(config, passes, scenario.seed)
+    link: LinkConfig = scenario.flight_config().link
+    windows = [Window(contact.aos_s, contact.los_s) for contact in passes]
+    orders = [_order(order, directory) for order in spec["orders"]]
+    ground = directory.parent / "ground"
+    keys = KeyRing.load(directory / KEYS)
+    return Station(link, keys, windows, orders, StationArchive(ground), Store(ground / "state"))
+
+
+def _order(order: dict[str, Any], directory: Path) -> Order:
+    if "command" in order:
+        return Order(order["at_s"], Telecommand(order["command"], order["args"]))
+    data = (directory / FILES / order["file"]).read_bytes()
+    return Order(order["at_s"], File(order["file"], FileKind(order["kind"]), data))
+
+
+def _overpasses(path: Path) -> list[Overpass]:
+    found = []
+    with np.load(path, allow_pickle=False) as arrays:
+        for i in range(sum(name.startswith("cells_") for name in arrays.files)):
+            scene, off_nadir_deg, sun_elevation_deg = arrays[f"scalars_{i}"].tolist()
+            found.append(
+                Overpass(int(scene), off_nadir_deg, sun_elevation_deg, arrays[f"cells_{i}"], arrays[f"t_s_{i}"])
+            )
+    return found
+
+
+def ports(kind: str, sockets: Path) -> list[PortSpec]:
+    """The ports of the node called `kind`; the channel and the camera bind, so that the others may come and go."""
+    found = []
+    for (name, port), other in WIRING.items():
+        if name == kind:
+            binds = kind in ("channel", "camera")
+            end = (name, port) if binds else other
+            found.append(PortSpec(port, f"ipc://{sockets}/{end[0]}-{end[1]}", binds))
+    return found
+
+
+def main() -> None:
+    """Run one core as a process."""
+    parser = argparse.ArgumentParser(prog="python -m sim.node", description=__doc__)
+    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--sockets", type=Path, required=True)
+    parser.add_argument("--control", required=True)
+    parser.add_argument("--epoch", type=float)
+    parser.add_argument("--rate", type=float, default=1.0)
+    options = parser.parse_args()
+    if os.environ.get(PARENT_VARIABLE):
+        die_with_parent()
+    core = make_core(options.kind, options.directory)
+    where = ports(options.kind, options.sockets)
+    if options.epoch is None:
+        run_stepped(core, options.kind, where, options.control)
+    else:
+        run_clocked(core, options.kind, where, ScaledClock(options.epoch, options.rate), options.control)
+
+
+if __name__ == "__main__":
+    main()

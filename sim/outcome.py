@@ -1,0 +1,131 @@
+"""What a mission came to: the record for the report, and the summary that others script against."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+from sim.lockstep import Lockstep
+from sim.mission import Mission, lost_frames
+from sim.record import ImagingRecord, MissionRecord, TaskResult
+
+
+def conclude(mission: Mission) -> MissionRecord:
+    """Score a mission that has been flown. The scores of the summary are those of the first task that was learnt."""
+    plan = mission.plan
+    results, examples = [], None
+    for task_id, scorer in mission.scorers.items():
+        learner = mission.models.get(task_id)
+        if learner is None:
+            continue
+        sent = [labels for labels in plan.sent if labels.task_id == task_id][-1]
+        results.append(scorer.result(sent, mission.grid(task_id), scorer.scores(learner)))
+        examples = examples or scorer.examples(learner)
+    lockstep = mission.lockstep
+    scenario = {**dataclasses.asdict(plan.scenario), "link_preset": _link_preset(mission)}
+    return MissionRecord(
+        summary=_summary(mission, results),
+        scenario=scenario,
+        region_name=plan.imagery.name,
+        licence=plan.imagery.licence,
+        geographic=plan.imagery.geographic,
+        epoch_utc=plan.scenario.epoch().isoformat(),
+        duration_s=plan.scenario.duration_s,
+        passes=_passes(mission),
+        imaging=_imaging(mission),
+        samples=mission.samples,
+        marks=sorted(mission.marks, key=lambda mark: mark.t_s),
+        bytes_by_kind=_bytes_by_kind(lockstep),
+        event_counts=lockstep.report("flight")["events"],
+        tasks=results,
+        municipality_map=plan.region.bags[:, 0].reshape(plan.region.rows, plan.region.cols),
+        examples=examples,
+    )
+
+
+def _summary(mission: Mission, results: list[TaskResult]) -> dict[str, Any]:
+    plan, lockstep = mission.plan, mission.lockstep
+    flight, channel = lockstep.report("flight"), lockstep.report("channel")
+    first = results[0] if results else None
+    scores = first.scores if first is not None else {}
+    labelled = [labels for labels in plan.sent if first is None or labels.task_id == first.task_id][-1]
+    retask = flight["retask"] or {}
+    shortfalls = mission.shortfalls()
+    return {
+        "scenario": plan.scenario.name,
+        "seed": plan.scenario.seed,
+        "learner": plan.scenario.learner.name,
+        "data": plan.imagery.name,
+        "completed": not shortfalls,
+        "shortfalls": shortfalls,
+        "n_chips": flight["chips"],
+        "n_municipalities": len(plan.region.codes),
+        "n_labelled": int((~labelled.missing).sum()),
+        "n_test_chips": len(next(iter(mission.scorers.values())).test),
+        "n_parameters": mission.models[first.task_id].n_parameters if first is not None else 0,
+        "uplink_bytes": channel["up"]["offered"]["bytes"],
+        "label_bytes": plan.label_bytes,
+        "region_bytes": lockstep.report("station")["bytes_sent"].get("region", 0),
+        "downlink_bytes": channel["down"]["offered"]["bytes"],
+        "frames_sent": channel["up"]["offered"]["frames"] + channel["down"]["offered"]["frames"],
+        "frames_lost": lost_frames(channel),
+        "passes": len(plan.contacts),
+        "task": first.name if first is not None else None,
+        **{key: scores.get(key, math.nan) for key in ("mae_argmax", "mae_soft", "f1_micro", "iou", "r2_soft")},
+        "chip_accuracy": scores.get("chip_accuracy", math.nan),
+        **_baselines(first),
+        "tasks": [_task(mission, result) for result in results],
+        "retask_s": retask.get("t_s"),
+        "retask_cpu_s": retask.get("cpu_s"),
+        "restarts": mission.restarts,
+        "chips_lost": lockstep.report("camera")["chips_lost"],
+        "flight_peak_rss_bytes": flight["peak_rss_bytes"],
+        "chips_per_s": flight["chips_per_s"],
+        "weights_sha256": flight["weights_sha256"],
+        "timings": {**mission.timings, "retask_wall_s": retask.get("wall_s"), "flight_cpu_s": flight["cpu_s"]},
+    }
+
+
+def _baselines(first: TaskResult | None) -> dict[str, float]:
+    lines = {"mean": "training mean", "own_bag": "own municipality"}
+    return {
+        f"baseline_{short}_{name}": first.baselines[line][key] if first is not None else math.nan
+        for short, line in lines.items()
+        for name, key in (("mae", "mae_soft"), ("r2", "r2_soft"))
+    }
+
+
+def _task(mission: Mission, result: TaskResult) -> dict[str, Any]:
+    received = mission.scorers[result.task_id].received_mae(result.prediction)
+    return {
+        "task_id": result.task_id,
+        "name": result.name,
+        "n_classes": len(result.class_names),
+        **result.scores,
+        "mae_soft_received": received,
+        "baselines": result.baselines,
+    }
+
+
+def _passes(mission: Mission) -> list[Any]:
+    lost = {each["pass"]: each["lost"] for each in mission.lockstep.report("channel")["passes"]}
+    return [dataclasses.replace(p, lost=lost[i]) for i, p in enumerate(mission.plan.contacts)]
+
+
+def _imaging(mission: Mission) -> list[ImagingRecord]:
+    chips = mission.plan.chip_at()
+    return [
+        ImagingRecord(each.scene, each.start_s, each.end_s, int((chips[each.cells] >= 0).sum()))
+        for each in mission.plan.overpasses
+    ]
+
+
+def _bytes_by_kind(lockstep: Lockstep) -> dict[str, dict[str, int]]:
+    station = lockstep.report("station")
+    return {"uplink": station["bytes_sent"], "downlink": station["bytes_received"]}
+
+
+def _link_preset(mission: Mission) -> str:
+    radio = mission.plan.scenario.radio
+    return f"{radio.uplink} up, {radio.downlink} down, {radio.loss} loss"

@@ -1,0 +1,133 @@
+"""The plan of a mission: everything that follows from a scenario and its imagery before anything runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flight.link import labelset, region
+from flight.link.dictionary import Telecommand
+from flight.link.labelset import LabelSet
+from flight.link.packet import FileKind
+from flight.link.region import Region
+from flight.link.transfer import File
+from ground.datasets import open_imagery
+from ground.imagery import TRAIN, Imagery, Task
+from ground.regions import region_from_imagery
+from ground.station import Order
+from sim.orbit import Orbit, contacts, passes
+from sim.overpass import Footprint, Overpass, plan_overpasses
+from sim.record import PassRecord
+from sim.scenario import LabelOrder, Scenario
+from sim.world import World
+
+REGION_ID = 1
+
+
+class PlanError(ValueError):
+    """A scenario that cannot be flown: nothing to image, no pass, no labels."""
+
+
+@dataclass
+class Plan:
+    """A mission as planned; `sent` are the label sets in the order of their upload, `skipped` what was left out."""
+
+    scenario: Scenario
+    data: Path | None
+    imagery: Imagery
+    region: Region
+    orbit: Orbit
+    contacts: list[PassRecord]
+    overpasses: list[Overpass]
+    orders: list[Order]
+    sent: list[LabelSet]
+    label_bytes: int
+    skipped: list[str] = field(default_factory=list)
+
+    def task(self, task_id: int) -> Task:
+        """The imagery's task of that number."""
+        return next(task for task in self.imagery.tasks if task.task_id == task_id)
+
+    def chip_at(self) -> NDArray[np.int64]:
+        """int64 (rows x cols,), the chip of each cell, -1 where there is none."""
+        chips = np.full(self.imagery.rows * self.imagery.cols, -1, np.int64)
+        cell = self.imagery.cell.astype(np.int64)
+        chips[cell[:, 0] * self.imagery.cols + cell[:, 1]] = np.arange(len(cell))
+        return chips
+
+    def scene_of(self) -> NDArray[np.int64]:
+        """int64 (n_chips,), the overpass in which each chip is last seen, -1 if never."""
+        chips, scenes = self.chip_at(), np.full(self.imagery.n_chips, -1, np.int64)
+        for overpass in self.overpasses:
+            seen = chips[overpass.cells]
+            scenes[seen[seen >= 0]] = overpass.scene
+        return scenes
+
+
+def open_source(scenario: Scenario, data: Path | None) -> Imagery:
+    """The imagery: a data file, or the scenario's synthetic Earth."""
+    if data is not None:
+        return open_imagery(data)
+    world = scenario.world
+    return World(scenario.seed, world.rows, world.cols, world.municipalities)
+
+
+def make_plan(scenario: Scenario, data: Path | None = None) -> Plan:
+    """Plan `scenario` over its own world, or over the imagery in `data`; PlanError if there is nothing to fly."""
+    imagery = open_source(scenario, data)
+    orbit = scenario.build_orbit()
+    found = contacts(passes(orbit, scenario.station_list(), 0.0, scenario.duration_s))
+    if not found:
+        raise PlanError(f"no pass over {', '.join(s.name for s in scenario.stations)} in {scenario.duration_h:g} h")
+    overpasses = plan_overpasses(
+        orbit,
+        Footprint(scenario.site.lat_deg, scenario.site.lon_deg, imagery.rows, imagery.cols),
+        0.0,
+        scenario.duration_s,
+        swath_km=scenario.camera.swath_km,
+        max_off_nadir_deg=scenario.camera.max_off_nadir_deg,
+        min_sun_elevation_deg=scenario.camera.min_sun_elevation_deg,
+    )
+    if not overpasses:
+        raise PlanError("the region is never in reach of the camera by day: check site, orbit and camera")
+    built = region_from_imagery(imagery, REGION_ID)
+    packed = region.pack(built)
+    plan = Plan(scenario, data, imagery, built, orbit, found, overpasses, [], [], 0)
+    plan.orders.append(Order(0.0, File("region", FileKind.REGION, packed)))
+    for wanted in scenario.labels:
+        _order_labels(plan, wanted)
+    if not plan.sent:
+        raise PlanError("no label set is sent: check the labels of the scenario")
+    for command in scenario.commands:
+        plan.orders.append(Order(command.at_h * 3600, Telecommand(command.name, command.args)))
+    plan.orders.sort(key=lambda order: order.at_s)
+    return plan
+
+
+def _order_labels(plan: Plan, wanted: LabelOrder) -> None:
+    known = [task.task_id for task in plan.imagery.tasks]
+    if wanted.task not in known:
+        plan.skipped.append(f"labels of task {wanted.task}: the imagery has {len(known)} task(s)")
+        return
+    labels = label_set(plan.imagery, plan.task(wanted.task), wanted, plan.scenario.seed)
+    packed = labelset.pack(labels)
+    name = f"labels-{labels.task_id}-{labels.version}"
+    plan.orders.append(Order(wanted.at_h * 3600, File(name, FileKind.LABEL_SET, packed)))
+    plan.sent.append(labels.quantised())
+    plan.label_bytes += len(packed)
+
+
+def label_set(imagery: Imagery, task: Task, wanted: LabelOrder, seed: int) -> LabelSet:
+    """The label set to send: a share of the training municipalities' rows; all other rows are missing.
+
+    Which rows a share takes depends on `seed` alone, so a larger share contains a smaller one.
+    """
+    training = np.flatnonzero(imagery.bag_split == TRAIN)
+    order = np.random.Generator(np.random.Philox(seed)).permutation(len(training))
+    chosen = training[order[: round(wanted.share * len(training))]]
+    table = np.full((len(imagery.codes), len(task.class_names)), np.nan, np.float32)
+    table[chosen] = imagery.table(task)[chosen]
+    return LabelSet(REGION_ID, task.task_id, wanted.version, task.class_names, table, wanted.levels)

@@ -1,0 +1,240 @@
+"""Scenarios: what is flown, as a TOML file or one of the built-in ones, checked with the path of the bad field."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+
+from flight.config import (
+    CapsConfig,
+    ConfigError,
+    CostConfig,
+    ExecutiveConfig,
+    FlightConfig,
+    LearnerConfig,
+    LinkConfig,
+    build,
+    limited,
+)
+from flight.link.dictionary import encode
+from flight.link.errors import LinkError
+from sim.channel import ChannelConfig
+from sim.orbit import STATIONS, Orbit, Station
+
+
+@dataclass(frozen=True)
+class WorldSection:
+    """The synthetic Earth; unused with a data file."""
+
+    rows: int = limited(80, 2, 4096, "rows of the chip grid")
+    cols: int = limited(75, 2, 4096, "columns of the chip grid")
+    municipalities: int = limited(90, 2, 65535, "municipalities")
+
+
+@dataclass(frozen=True)
+class SiteSection:
+    """Where the region lies."""
+
+    lat_deg: float = limited(52.0, -90, 90, "latitude of the region's centre")
+    lon_deg: float = limited(13.0, -180, 180, "longitude of the region's centre")
+
+
+@dataclass(frozen=True)
+class OrbitSection:
+    """The orbit: two TLE lines, or a sun-synchronous one."""
+
+    tle: tuple[str, ...] = ()
+    altitude_km: float = limited(600.0, 200, 2000, "of the sun-synchronous orbit")
+    ltan_h: float = limited(10.5, 0, 24, "local time of its ascending node")
+    argument_of_latitude_deg: float = limited(0.0, -360, 360, "where on it the mission starts")
+
+
+@dataclass(frozen=True)
+class StationSection:
+    """A ground station; by name alone if it is one of the built-in ones."""
+
+    name: str
+    lat_deg: float | None = limited(None, -90, 90, "latitude")
+    lon_deg: float | None = limited(None, -180, 180, "longitude")
+    min_elevation_deg: float = limited(10.0, 0, 90, "the station hears the satellite from here up")
+
+
+@dataclass(frozen=True)
+class CameraSection:
+    """The camera, its recorder and its bus."""
+
+    swath_km: float = limited(60.0, 1, 3000, "width of a strip, at nadir")
+    max_off_nadir_deg: float = limited(35.0, 0, 60, "greatest roll of the boresight")
+    min_sun_elevation_deg: float = limited(10.0, -90, 90, "imaging needs the Sun this high")
+    recorder_mb: float = limited(1024.0, 1, 1e6, "capacity of the recorder")
+
+
+@dataclass(frozen=True)
+class RadioSection:
+    """The radio, by presets; `sim.channel` lists them."""
+
+    uplink: str = "uhf-9k6"
+    downlink: str = "uhf-9k6"
+    loss: str = "nominal"
+    pass_loss: float = limited(0.0, 0, 1, "probability that a whole pass is lost")
+    lost_passes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class LabelOrder:
+    """An upload of labels: the training municipalities' rows of a task's table.
+
+    `share` is how many of those rows; a later version should have more. An upload for a task that the imagery does not
+    have is left out, and the report says so.
+    """
+
+    at_h: float = limited(0.0, 0, 10000, "not before this mission hour")
+    task: int = limited(1, 1, 1000, "number of the task, the imagery's first is 1")
+    version: int = limited(1, 1, 65535, "version of the label set")
+    share: float = limited(1.0, 0, 1, "share of the training municipalities")
+    levels: int = limited(64, 2, 255, "counts that a row is rounded to")
+
+
+@dataclass(frozen=True)
+class CommandOrder:
+    """A telecommand, sent not before `at_h`."""
+
+    name: str
+    at_h: float = limited(0.0, 0, 10000, "not before this mission hour")
+    args: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FaultOrder:
+    """Something that goes wrong: `kill-flight` is a SIGKILL to the flight process."""
+
+    at_h: float = limited(0.0, 0, 10000, "at this mission hour")
+    kind: str = "kill-flight"
+
+
+FAULTS = ("kill-flight",)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A mission."""
+
+    name: str
+    seed: int = limited(0, 0, 2**31 - 1, "seed of everything random")
+    description: str = ""
+    epoch_utc: str = "2026-06-21T00:00:00Z"
+    duration_h: float = limited(24.0, 0.01, 10000, "length of the mission")
+    world: WorldSection = field(default_factory=WorldSection)
+    site: SiteSection = field(default_factory=SiteSection)
+    orbit: OrbitSection = field(default_factory=OrbitSection)
+    stations: tuple[StationSection, ...] = (StationSection("Svalbard"),)
+    camera: CameraSection = field(default_factory=CameraSection)
+    radio: RadioSection = field(default_factory=RadioSection)
+    link: LinkConfig = field(default_factory=LinkConfig)
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    costs: CostConfig = field(default_factory=CostConfig)
+    executive: ExecutiveConfig = field(default_factory=ExecutiveConfig)
+    caps: CapsConfig = field(default_factory=CapsConfig)
+    labels: tuple[LabelOrder, ...] = (LabelOrder(),)
+    commands: tuple[CommandOrder, ...] = ()
+    faults: tuple[FaultOrder, ...] = ()
+
+    def __post_init__(self) -> None:
+        for i, fault in enumerate(self.faults):
+            if fault.kind not in FAULTS:
+                raise ConfigError(f"faults[{i}].kind: {fault.kind!r} is unknown; known are {', '.join(FAULTS)}")
+        for i, command in enumerate(self.commands):
+            try:
+                encode(command.name, command.args)
+            except LinkError as error:
+                raise ConfigError(f"commands[{i}]: {error}") from error
+        self.epoch()
+        self.station_list()
+        self.channel()
+
+    def epoch(self) -> datetime:
+        """Start of mission time, in UTC."""
+        try:
+            moment = datetime.fromisoformat(self.epoch_utc)
+        except ValueError as error:
+            raise ConfigError(f"epoch_utc: {self.epoch_utc!r} is not an ISO 8601 date and time") from error
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the mission [s]."""
+        return self.duration_h * 3600
+
+    def build_orbit(self) -> Orbit:
+        """The orbit; ConfigError or OrbitError if the elements are bad."""
+        section = self.orbit
+        if section.tle:
+            if len(section.tle) != 2:
+                raise ConfigError(f"orbit.tle: {len(section.tle)} lines, expected 2")
+            return Orbit.from_tle(*section.tle, epoch_utc=self.epoch())
+        return Orbit.sun_synchronous(
+            section.altitude_km,
+            section.ltan_h,
+            self.epoch(),
+            argument_of_latitude_deg=section.argument_of_latitude_deg,
+        )
+
+    def station_list(self) -> list[Station]:
+        """The ground stations."""
+        found = []
+        for i, section in enumerate(self.stations):
+            known = STATIONS.get(section.name)
+            if section.lat_deg is not None and section.lon_deg is not None:
+                place = Station(section.name, section.lat_deg, section.lon_deg)
+            elif known is not None:
+                place = known
+            else:
+                raise ConfigError(
+                    f"stations[{i}]: {section.name!r} is not built in ({', '.join(STATIONS)}): give lat_deg and lon_deg"
+                )
+            found.append(dataclasses.replace(place, min_elevation_deg=section.min_elevation_deg))
+        return found
+
+    def channel(self) -> ChannelConfig:
+        """What the radio is like."""
+        try:
+            preset = ChannelConfig.preset(self.radio.uplink, self.radio.downlink, self.radio.loss)
+        except ValueError as error:
+            raise ConfigError(f"radio.{error}") from error
+        return dataclasses.replace(preset, pass_loss=self.radio.pass_loss, lost_passes=self.radio.lost_passes)
+
+    def flight_config(self) -> FlightConfig:
+        """The configuration that flight is started with; link rates and seed are the scenario's."""
+        channel = self.channel()
+        link = dataclasses.replace(self.link, uplink_bps=channel.uplink_bps, downlink_bps=channel.downlink_bps)
+        learner = dataclasses.replace(self.learner, seed=self.seed)
+        return FlightConfig(link, learner, self.costs, self.executive, self.caps)
+
+
+def built_in() -> list[str]:
+    """The names of the built-in scenarios."""
+    files = resources.files("sim").joinpath("scenarios").iterdir()
+    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+
+
+def load_scenario(name: str) -> Scenario:
+    """A built-in scenario by name, or one in a TOML file; ConfigError says where it is wrong."""
+    path = Path(name)
+    if name in built_in():
+        text = resources.files("sim").joinpath("scenarios", f"{name}.toml").read_text(encoding="utf-8")
+    elif path.suffix == ".toml":
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: {error}") from error
+    else:
+        raise ConfigError(f"{name}: neither a TOML file nor a built-in scenario ({', '.join(built_in())})")
+    try:
+        values = tomllib.loads(text)
+        return build(Scenario, {"name": path.stem, **values})
+    except (tomllib.TOMLDecodeError, ConfigError) as error:
+        raise ConfigError(f"{name}: {error}") from error
