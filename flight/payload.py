@@ -198,7 +198,7 @@ class Payload:
     def train(self, max_steps: int) -> bool:
         """Train for up to `max_steps`; whether that has made a new model."""
         self.progress.steps += self.learner.train(max_steps)
-        if self.learner.pending_steps:
+        if self.learner.pending_steps or not self.learner.ready:
             return False
         digest = bytes.fromhex(self.learner.weights_sha256)
         if digest == self.progress.model_digest:

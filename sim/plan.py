@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +91,8 @@ def make_plan(scenario: Scenario, data: Path | None = None) -> Plan:
         max_off_nadir_deg=scenario.camera.max_off_nadir_deg,
         min_sun_elevation_deg=scenario.camera.min_sun_elevation_deg,
     )
+    if not scenario.camera.revisit:
+        overpasses = _first_looks(overpasses, imagery.rows * imagery.cols)
     if not overpasses:
         raise PlanError("the region is never in reach of the camera by day: check site, orbit and camera")
     built = region_from_imagery(imagery, REGION_ID)
@@ -105,6 +107,17 @@ def make_plan(scenario: Scenario, data: Path | None = None) -> Plan:
         plan.orders.append(Order(command.at_h * 3600, Telecommand(command.name, command.args)))
     plan.orders.sort(key=lambda order: order.at_s)
     return plan
+
+
+def _first_looks(overpasses: list[Overpass], n_cells: int) -> list[Overpass]:
+    """The overpasses without the cells that an earlier one has imaged, and without those that have none left."""
+    done, kept = np.zeros(n_cells, bool), []
+    for overpass in overpasses:
+        new = ~done[overpass.cells]
+        if new.any():
+            kept.append(replace(overpass, cells=overpass.cells[new], t_s=overpass.t_s[new]))
+        done[overpass.cells] = True
+    return kept
 
 
 def _order_labels(plan: Plan, wanted: LabelOrder) -> None:

@@ -70,6 +70,7 @@ class CameraSection:
     swath_km: float = limited(60.0, 1, 3000, "width of a strip, at nadir")
     max_off_nadir_deg: float = limited(35.0, 0, 60, "greatest roll of the boresight")
     min_sun_elevation_deg: float = limited(10.0, -90, 90, "imaging needs the Sun this high")
+    revisit: bool = True  # image cells again that were imaged before, once all are done
     recorder_mb: float = limited(1024.0, 1, 1e6, "capacity of the recorder")
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from flight.learn import convnet
 from flight.learn.base import Learner, NotReadyError
+from flight.learn.checks import check_uint8
 from flight.learn.convnet import Weights, Whitening
 from flight.learn.counter import generator
 from flight.learn.features import CELL_PX, check_chip_shape, patches
@@ -18,6 +19,7 @@ from flight.learn.state import StateError, take
 
 LOSSES = ("bag", "chip")
 _CROP_FROM, _CROP_TO = (100, 100), 96
+_SUMMARY_CELLS = 144
 _STREAM_INITIAL, _STREAM_BATCH = 2, 3
 _PARTS = Weights._fields
 
@@ -244,6 +246,34 @@ class Downconv(Learner):
     def _predict_cells(self, chip: NDArray[np.uint8]) -> NDArray[np.floating]:
         x = patches(self._crop(chip))[None] * np.float32(1 / 255)
         return convnet.forward(self._trained(), x).cells.reshape(*self._map_shape(), -1)
+
+    def summarise(self, chips: object) -> NDArray[np.uint8]:
+        """The patches of every other cell of every other row, (n, cells x 16 x n_bands); of a small chip, all."""
+        images = self._check_chips(chips)
+        return np.stack([patches(self._crop(chip))[self._lattice(chip.shape)].reshape(-1) for chip in images])
+
+    def predict_summaries(self, summaries: object) -> NDArray[np.float32]:
+        """Class proportions (n, n_classes) from what `summarise` returned: the mean over the cells kept."""
+        if self.chip_shape_ is None:
+            raise NotReadyError(f"{self.name} cannot predict yet: {self._lacks()}")
+        n_inputs = CELL_PX * CELL_PX * self.chip_shape_[2]
+        rows = check_uint8(summaries, "summaries", 2)
+        expected = len(self._lattice(self.chip_shape_)) * n_inputs
+        if rows.shape[1] != expected:
+            raise ValueError(f"summaries: {rows.shape[1]} bytes a chip, expected {expected}")
+        n_classes = self._finish()
+        result = np.empty((len(rows), n_classes), np.float32)
+        for i, row in enumerate(rows):
+            x = row.reshape(1, -1, n_inputs) * np.float32(1 / 255)
+            result[i] = convnet.forward(self._trained(), x).cells[0].mean(axis=0)
+        return result
+
+    def _lattice(self, shape: tuple[int, ...]) -> NDArray[np.int64]:
+        """Indices of the cells that a summary keeps."""
+        height, width = (_CROP_TO, _CROP_TO) if tuple(shape[:2]) == _CROP_FROM else shape[:2]
+        rows, cols = height // CELL_PX, width // CELL_PX
+        step = 1 if rows * cols <= _SUMMARY_CELLS else 2
+        return np.arange(rows * cols).reshape(rows, cols)[::step, ::step].reshape(-1)
 
     def _trained(self) -> Weights:
         if self._folded is None:

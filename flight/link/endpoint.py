@@ -59,7 +59,9 @@ class Endpoint:
 
     def __init__(self, role: Role, config: LinkConfig, keys: KeyRing, first_number: int = 0) -> None:
         if config.frame_bytes < MIN_FRAME_BYTES:
-            raise LinkError(f"link.frame_bytes: {config.frame_bytes} is too small for the packets, {MIN_FRAME_BYTES}")
+            raise LinkError(
+                f"link.frame_bytes: {config.frame_bytes} is too small for the largest packet, needs {MIN_FRAME_BYTES}"
+            )
         if not 0 <= first_number < MAX_NUMBER:
             raise LinkError(f"first_number: {first_number} is not between 0 and {MAX_NUMBER - 1}")
         self.role: Role = role
