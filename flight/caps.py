@@ -10,6 +10,7 @@ import ctypes
 import os
 import resource
 import signal
+import weakref
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 PARENT_VARIABLE = "SWATH_PARENT_PID"
@@ -56,8 +57,9 @@ class MemoryWatch:
     """Reads the resident set cheaply: /proc/self/statm stays open."""
 
     def __init__(self) -> None:
-        self._file = open("/proc/self/statm", "rb", buffering=0)  # noqa: PTH123, SIM115 - held open on purpose
+        self._file = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._file)
 
     def rss_bytes(self) -> int:
         """Resident set of this process [bytes]."""
-        return int(os.pread(self._file.fileno(), 64, 0).split()[1]) * _PAGE_BYTES
+        return int(os.pread(self._file, 64, 0).split()[1]) * _PAGE_BYTES

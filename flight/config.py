@@ -26,11 +26,11 @@ class LinkConfig:
     """The link, as both ends must agree on it."""
 
     spacecraft_id: int = limited(42, 0, 1023, "spacecraft identifier, 10 bits")
-    frame_bytes: int = limited(256, 64, 1024, "greatest size of a frame")
+    frame_bytes: int = limited(256, 160, 1024, "greatest size of a frame")
     uplink_bps: float = limited(9600, 100, 1e8, "uplink rate [bit/s]")
     downlink_bps: float = limited(9600, 100, 1e9, "downlink rate [bit/s]")
-    contact_timeout_s: float = limited(15.0, 1, 600, "in contact for so long after the last valid frame")
-    keepalive_s: float = limited(5.0, 0.5, 600, "the ground sends something at least so often during a pass")
+    contact_timeout_s: float = limited(30.0, 1, 600, "in contact for so long after the last valid frame")
+    keepalive_s: float = limited(10.0, 0.5, 600, "the ground sends something at least so often during a pass")
     report_interval_s: float = limited(2.0, 0.1, 600, "a receiver reports what it lacks at least so often, in view")
     retry_s: float = limited(6.0, 0.5, 600, "unanswered for so long in view, a frame is sent again")
     counter_block: int = limited(1024, 1, 65536, "anti-replay counters reserved on disk at a time")
@@ -49,6 +49,12 @@ class LearnerConfig:
 
     name: str = "moments"
     seed: int = limited(0, 0, 2**31 - 1, "seed of the learner")
+
+    def __post_init__(self) -> None:
+        from flight.learn import LEARNERS
+
+        if self.name not in LEARNERS:
+            raise ConfigError(f"learner.name: {self.name!r} is unknown; known are {', '.join(sorted(LEARNERS))}")
 
 
 @dataclass(frozen=True)

@@ -91,9 +91,8 @@ class Payload:
         self.learner.region_id = new.region_id
         self.progress.predicted, self.progress.model_digest = 0, b""
         if self.archive is not None:
-            self.archive.close()
+            self.archive.path.unlink()
             self.archive = None
-            self._archive_path().unlink()
 
     def _use_region(self, new: Region, crc: int) -> None:
         self.region, self.region_crc = new, crc

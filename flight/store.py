@@ -7,6 +7,7 @@ other one that was not.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import zlib
@@ -17,11 +18,14 @@ from pathlib import Path
 MAGIC = b"SWST"
 VERSION = 1
 _HEADER = struct.Struct("<4sHHQQI")  # magic, version, reserved, generation, length, CRC-32 of the payload
-MAX_RECORD_BYTES = 1 << 30
 
 
 class StoreError(OSError):
     """A record that could not be written; the one before it is untouched."""
+
+
+class StateFormatError(ValueError):
+    """A whole record that this software or configuration cannot use: nothing is guessed, nothing is overwritten."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,8 @@ def write_atomically(path: Path, data: bytes) -> None:
         temporary.replace(path)
         _sync_directory(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise StoreError(error.errno, f"cannot write {path}: {error.strerror}") from error
 
 
@@ -63,14 +68,15 @@ class Store:
         self.on_damage = on_damage or (lambda damage: None)
         self._generations: dict[str, list[int]] = {}
         directory.mkdir(parents=True, exist_ok=True)
-        for leftover in directory.glob("*.tmp"):
+
+    def sweep(self) -> None:
+        """Remove what a write that was cut short has left; for the one process that writes here."""
+        for leftover in self.directory.glob("*.tmp"):
             leftover.unlink()
 
     def put(self, name: str, data: bytes) -> int:
         """Write `data` as the newest generation of record `name`; its generation number. StoreError if it cannot."""
-        generations = self._generations.get(name) or [
-            found[0] if (found := self._read(name, side)) else 0 for side in (0, 1)
-        ]
+        generations = self._known(name)
         side = int(generations[1] < generations[0])
         generation = max(generations) + 1
         header = _HEADER.pack(MAGIC, VERSION, 0, generation, len(data), zlib.crc32(data))
@@ -78,6 +84,13 @@ class Store:
         generations[side] = generation
         self._generations[name] = generations
         return generation
+
+    def generation(self, name: str) -> int:
+        """The generation number of the newest whole generation of record `name`; 0 if there is none."""
+        return max(self._known(name))
+
+    def _known(self, name: str) -> list[int]:
+        return self._generations.get(name) or [found[0] if (found := self._read(name, side)) else 0 for side in (0, 1)]
 
     def get(self, name: str) -> bytes | None:
         """The newest whole generation of record `name`; None if there is none."""
@@ -103,8 +116,8 @@ class Store:
         path = self._path(name, side)
         try:
             with path.open("rb") as file:
-                header = file.read(_HEADER.size)
-                data = file.read(MAX_RECORD_BYTES)
+                size = os.fstat(file.fileno()).st_size
+                header, data = file.read(_HEADER.size), file.read(max(0, size - _HEADER.size))
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -125,55 +138,77 @@ class Store:
 
 
 class Archive:
-    """An append-only file of fixed-size records, each with its own CRC-32.
+    """An append-only file of fixed-size records, each with its own CRC-32; it is open only while it is used.
 
     What was appended counts only after `sync`; on opening, the caller says how many records its checkpoint vouches for,
-    and the rest is cut off. When `capacity` is reached further records are refused and counted.
+    and the rest is cut off. Records are refused and counted when `capacity` is reached, or when the disk takes no more.
     """
 
+    PENDING_BYTES = 1 << 20
+
     def __init__(self, path: Path, record_bytes: int, capacity: int, n_records: int) -> None:
+        self.path = path
         self.record_bytes = record_bytes
         self.capacity = capacity
         self.refused = 0
         self._stride = record_bytes + 4
-        self._file = path.open("r+b" if path.exists() else "w+b")
-        whole = os.fstat(self._file.fileno()).st_size // self._stride
-        self.n_records = min(n_records, whole)
-        self.missing = n_records - self.n_records
-        self._file.truncate(self.n_records * self._stride)
-        self._file.seek(0, os.SEEK_END)
+        self._pending: list[bytes] = []
+        path.touch()
+        whole = path.stat().st_size // self._stride
+        self._written = min(n_records, whole)
+        self.missing = n_records - self._written
+        os.truncate(path, self._written * self._stride)
+
+    @property
+    def n_records(self) -> int:
+        """Records appended, synced or not."""
+        return self._written + len(self._pending)
 
     def append(self, record: bytes) -> bool:
-        """Add a record; False if the archive is full."""
+        """Add a record; False if there is no room for it."""
         if len(record) != self.record_bytes:
             raise ValueError(f"archive record has {len(record)} bytes, expected {self.record_bytes}")
-        if self.n_records >= self.capacity:
+        if self.n_records >= self.capacity or not self._has_room():
             self.refused += 1
             return False
-        self._file.write(record + struct.pack("<I", zlib.crc32(record)))
-        self.n_records += 1
+        self._pending.append(record + struct.pack("<I", zlib.crc32(record)))
+        return True
+
+    def _has_room(self) -> bool:
+        if len(self._pending) * self._stride < self.PENDING_BYTES:
+            return True
+        try:
+            self._write(sync=False)
+        except StoreError:
+            return False
         return True
 
     def sync(self) -> None:
         """Bring everything that was appended to the disk."""
+        self._write(sync=True)
+
+    def _write(self, sync: bool) -> None:
         try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            with self.path.open("r+b") as file:
+                file.seek(self._written * self._stride)  # over what an earlier write may have left half done
+                file.write(b"".join(self._pending))
+                file.flush()
+                if sync:
+                    os.fsync(file.fileno())
         except OSError as error:
             raise StoreError(error.errno, f"cannot write the archive: {error.strerror}") from error
+        self._written += len(self._pending)
+        self._pending.clear()
 
     def read(self, start: int, stop: int) -> list[bytes | None]:
         """Records start..stop-1; None in place of one whose checksum does not match."""
-        self._file.flush()
-        self._file.seek(start * self._stride)
-        raw = self._file.read((min(stop, self.n_records) - start) * self._stride)
-        self._file.seek(0, os.SEEK_END)
-        return [self._checked(raw[i : i + self._stride]) for i in range(0, len(raw), self._stride)]
+        with self.path.open("rb") as file:
+            file.seek(start * self._stride)
+            raw = file.read(max(0, min(stop, self._written) - start) * self._stride)
+        records = [raw[i : i + self._stride] for i in range(0, len(raw), self._stride)]
+        records += self._pending[max(0, start - self._written) : max(0, stop - self._written)]
+        return [self._checked(record) for record in records]
 
     def _checked(self, raw: bytes) -> bytes | None:
         record, crc = raw[:-4], raw[-4:]
         return record if struct.unpack("<I", crc)[0] == zlib.crc32(record) else None
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()

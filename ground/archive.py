@@ -19,6 +19,7 @@ from ground.products import ProductArchive, TelemetryArchive
 
 RECEIVED = "received"
 LOG = "telemetry.jsonl"
+MAX_LINES = 64
 
 
 class StationArchive:
@@ -27,12 +28,14 @@ class StationArchive:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         (directory / RECEIVED).mkdir(parents=True, exist_ok=True)
-        self._log = (directory / LOG).open("a", encoding="utf-8")
+        self._lines: list[str] = []
 
     def telemetry(self, t_s: float, kind: str, name: str, values: Mapping[str, Any]) -> None:
         """A telemetry packet, event or acknowledgement, received at mission time `t_s`."""
         plain = {key: value.hex() if isinstance(value, bytes) else value for key, value in values.items()}
-        self._log.write(json.dumps([t_s, kind, name, plain]) + "\n")
+        self._lines.append(json.dumps([t_s, kind, name, plain]) + "\n")
+        if len(self._lines) >= MAX_LINES:
+            self.flush()
 
     def product(self, t_s: float, name: str, data: bytes, decoded: Product) -> None:
         """A product file."""
@@ -43,12 +46,10 @@ class StationArchive:
         write_bytes(self.directory / RECEIVED / name, data)
 
     def flush(self) -> None:
-        """Hand telemetry to the operating system."""
-        self._log.flush()
-
-    def close(self) -> None:
-        """Close the log."""
-        self._log.close()
+        """Append the telemetry received to the log."""
+        with (self.directory / LOG).open("a", encoding="utf-8") as log:
+            log.writelines(self._lines)
+        self._lines.clear()
 
 
 def product_number(name: str) -> int:

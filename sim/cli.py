@@ -99,6 +99,7 @@ def run(
             mission = Mission(plan, directory, in_process=in_process, rate=rate, observer=display.show)
             mission.timings["plan_s"] = wall_s() - started_s
             mission.fly()
+            mission.export()
         console.print("scoring and writing the report ...")
         scored_s = wall_s()
         record = conclude(mission)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+from flight.caps import one_blas_thread
 
 
 def main() -> None:
-    """Run swath-sim."""
+    """Run swath-sim, with one BLAS thread: the last bit of a matrix product depends on their number."""
+    os.environ.update(one_blas_thread(dict(os.environ)))
     try:
         from sim.cli import app
     except ModuleNotFoundError as missing:

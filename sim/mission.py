@@ -291,6 +291,16 @@ class Mission:
             last_mark=self.marks[-1].text if self.marks else "",
         )
 
+    def export(self) -> None:
+        """Write what came down as Parquet, beside the files themselves."""
+        imagery = self.plan.imagery
+        archive.export(
+            self.directory / "ground",
+            self.plan.scenario.flight_config().link,
+            (REGION_ID, imagery.rows, imagery.cols),
+            {task.task_id: task.class_names for task in self._tasks()},
+        )
+
     def shortfalls(self) -> list[str]:
         """What keeps the mission from being complete; empty if it is."""
         flight, station = self.lockstep.report("flight"), self.lockstep.report("station")

@@ -1,0 +1,147 @@
+"""Whole missions over a small region, through real processes and in one; what an operator may rely on."""
+
+import dataclasses
+import os
+import signal
+
+import pytest
+
+from ground.products import ProductArchive, read_telemetry
+from sim.mission import Mission
+from sim.outcome import conclude
+from sim.plan import make_plan
+from sim.processes import ProcessNode
+from sim.report import write_report, write_summary
+from sim.scenario import FaultOrder, LabelOrder, WorldSection, load_scenario
+
+MEASURED = {"retask_cpu_s", "flight_peak_rss_bytes", "chips_per_s", "timings"}
+REGION_AT_H, IMAGING_AT_H, RETASK_AT_H = 1.791, 6.8533, 8.2271  # first frames of the pass; camera; upload of task 2
+
+
+def scenario(learner="moments", faults=(), **changes):
+    """A third of a day over 12 x 12 chips: labels, imaging, and another task."""
+    demo = load_scenario("demo")
+    return dataclasses.replace(
+        demo,
+        duration_h=9.0,
+        world=WorldSection(12, 12, 12),
+        learner=dataclasses.replace(demo.learner, name=learner),
+        labels=(LabelOrder(0.0, 1, 1), LabelOrder(8.0, 2, 1)),
+        commands=(),
+        camera=dataclasses.replace(demo.camera, revisit=False),
+        faults=tuple(FaultOrder(at_h) for at_h in faults),
+        **changes,
+    )
+
+
+def fly(plan, directory, **options):
+    mission = Mission(plan, directory, **options)
+    mission.fly()
+    return mission, conclude(mission)
+
+
+def comparable(record):
+    return {key: value for key, value in record.summary.items() if key not in MEASURED}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The same mission, undisturbed, in one process."""
+    return fly(make_plan(scenario()), tmp_path_factory.mktemp("undisturbed"), in_process=True)
+
+
+def test_real_processes_and_one_process_give_the_same_summary(undisturbed, tmp_path):
+    _, record = fly(make_plan(scenario()), tmp_path)
+    assert comparable(record) == comparable(undisturbed[1])
+    assert record.summary["completed"]
+
+
+def test_the_mission_learns_both_tasks_from_chips_that_were_taken_in_once(undisturbed):
+    summary = undisturbed[1].summary
+    assert summary["n_chips"] == 144
+    assert [task["task_id"] for task in summary["tasks"]] == [1, 2]
+    for task in summary["tasks"]:
+        assert task["mae_soft"] < task["baselines"]["training mean"]["mae_soft"]
+    assert summary["retask_cpu_s"] < 1.0
+
+
+def test_the_ground_has_every_prediction_and_the_telemetry_as_parquet(undisturbed):
+    mission, record = undisturbed
+    mission.export()
+    archive = ProductArchive.read(mission.directory / "ground" / "products.parquet")
+    assert archive.tasks == (1, 2)
+    assert archive.classes(2) == record.tasks[1].class_names
+    names = {name for _, _, name, _ in read_telemetry(mission.directory / "ground" / "telemetry.parquet")}
+    assert {"housekeeping", "restarted", "labels-loaded", "model-ready"} <= names
+
+
+def test_report_and_summary_are_written(undisturbed, tmp_path):
+    record = undisturbed[1]
+    assert "synthetic" in write_report(record, tmp_path).read_text(encoding="utf-8")
+    assert write_summary(record.summary, tmp_path).exists()
+
+
+@pytest.mark.parametrize("learner", ["moments", "downconv"])
+def test_kills_at_any_mission_time_cost_no_chip_no_label_and_no_bit_of_the_weights(learner, tmp_path):
+    kills = [REGION_AT_H, IMAGING_AT_H, IMAGING_AT_H + 0.007, IMAGING_AT_H + 0.014, RETASK_AT_H, RETASK_AT_H + 0.008]
+    _, calm = fly(make_plan(scenario(learner)), tmp_path / "calm", in_process=True)
+    _, record = fly(make_plan(scenario(learner, kills)), tmp_path / "stormy", in_process=True)
+    assert record.summary["restarts"] == len(kills)
+    assert record.summary["n_chips"] == calm.summary["n_chips"]
+    assert record.summary["weights_sha256"] == calm.summary["weights_sha256"]
+
+
+def test_kill_9_of_the_process_between_steps_costs_no_bit_of_the_weights(undisturbed, tmp_path):
+    _, record = fly(make_plan(scenario(faults=[REGION_AT_H, IMAGING_AT_H, RETASK_AT_H])), tmp_path)
+    assert record.summary["restarts"] == 3
+    assert record.summary["completed"]
+    assert record.summary["weights_sha256"] == undisturbed[1].summary["weights_sha256"]
+
+
+def test_kill_9_in_the_middle_of_steps_costs_no_bit_of_the_weights(undisturbed, tmp_path, monkeypatch):
+    begin, steps = ProcessNode.begin, []
+
+    def begin_and_kill(node, t, inputs):
+        begin(node, t, inputs)
+        if node.name == "flight":
+            steps.append(t)
+            if len(steps) in (5, 40, 160, 170, 175, 250):
+                os.kill(node.pid, signal.SIGKILL)
+
+    monkeypatch.setattr(ProcessNode, "begin", begin_and_kill)
+    _, record = fly(make_plan(scenario()), tmp_path)
+    assert record.summary["restarts"] == 6
+    assert record.summary["completed"]
+    assert record.summary["weights_sha256"] == undisturbed[1].summary["weights_sha256"]
+
+
+def test_the_same_faults_twice_give_the_same_summary(tmp_path):
+    runs = [
+        comparable(fly(make_plan(scenario(faults=[IMAGING_AT_H])), tmp_path / name, in_process=True)[1])
+        for name in "ab"
+    ]
+    assert runs[0] == runs[1]
+
+
+def test_a_mission_that_cannot_deliver_its_labels_says_what_is_missing(tmp_path):
+    demo = scenario()
+    silent = dataclasses.replace(demo, radio=dataclasses.replace(demo.radio, pass_loss=1.0))
+    _, record = fly(make_plan(silent), tmp_path, in_process=True)
+    assert not record.summary["completed"]
+    assert "orders are left" in " ".join(record.summary["shortfalls"])
+    assert "never had a model" in " ".join(record.summary["shortfalls"])
+
+
+def test_a_mission_runs_by_the_clock_too(tmp_path):
+    short = dataclasses.replace(
+        scenario(), duration_h=0.06, site=dataclasses.replace(scenario().site, lat_deg=76.0, lon_deg=8.0)
+    )
+    plan = make_plan(dataclasses.replace(scenario(), duration_h=9.0))
+    contact = dataclasses.replace(plan.contacts[0], aos_s=5.0, los_s=short.duration_s)
+    overpass = dataclasses.replace(plan.overpasses[0], t_s=plan.overpasses[0].t_s - plan.overpasses[0].t_s[0] + 60)
+    now = dataclasses.replace(plan, scenario=short, contacts=[contact], overpasses=[overpass])
+    now.orders = [dataclasses.replace(order, at_s=0.0) for order in plan.orders[:2]]
+    now.sent = plan.sent[:1]
+    _, record = fly(now, tmp_path, rate=20.0)
+    assert record.summary["n_chips"] == 144
+    assert record.summary["completed"], record.summary["shortfalls"]
