@@ -25,8 +25,8 @@ from sim.lockstep import LockstepError
 from sim.mission import Mission, View
 from sim.outcome import conclude
 from sim.plan import Plan, make_plan
-from sim.report import console_table, write_report, write_summary
-from sim.scenario import Scenario, built_in, load_scenario
+from sim.report import console_table, write_map_png, write_report, write_summary
+from sim.scenario import Scenario, built_in, load_scenario, reference
 
 app = typer.Typer(
     help="Simulated missions: a satellite, a ground station and the radio between them, as real processes.",
@@ -70,7 +70,7 @@ def _clock(value: str) -> float | None:
 @app.command()
 def run(
     scenario: Annotated[
-        str | None, typer.Argument(help="Built-in scenario or TOML file [demo; data with --data].")
+        str | None, typer.Argument(help="Built-in scenario or TOML file (demo; with --data, data).")
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Imagery with labels (npz) in place of the synthetic Earth.")
@@ -79,7 +79,7 @@ def run(
     link: Annotated[str | None, typer.Option(help=f"Uplink preset: {', '.join(UPLINK_BPS)}.")] = None,
     loss: Annotated[str | None, typer.Option(help=f"Loss preset: {', '.join(LOSS)}.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Directory for the results [runs/SCENARIO].")] = None,
+    out: Annotated[Path | None, typer.Option(help="Directory for the results (runs/SCENARIO).")] = None,
     clock: Annotated[str, typer.Option(help="stepped (reproducible), wall, or scaled:RATE for show.")] = "stepped",
     in_process: Annotated[
         bool, typer.Option("--in-process", help="The same cores in one process, no sockets.")
@@ -106,6 +106,8 @@ def run(
         report = write_report(record, directory)
         record.summary["timings"]["report_s"] = wall_s() - scored_s
         write_summary(record.summary, directory)
+        if record.geographic and record.tasks:
+            write_map_png(record, record.tasks[-1], directory / "map.png")
     if as_json:
         typer.echo((directory / "summary.json").read_text(encoding="utf-8"))
     else:
@@ -180,9 +182,17 @@ class _Display:
 
 
 @app.command()
-def scenarios(name: Annotated[str | None, typer.Argument(help="Show this one in full, as JSON.")] = None) -> None:
-    """List the built-in scenarios, or show one."""
+def scenarios(
+    name: Annotated[str | None, typer.Argument(help="Show this one in full, as JSON.")] = None,
+    fields: Annotated[
+        bool, typer.Option("--fields", help="Print every field of a scenario file, as Markdown.")
+    ] = False,
+) -> None:
+    """List the built-in scenarios, show one, or print what a scenario file may say."""
     with _errors():
+        if fields:
+            typer.echo(reference(), nl=False)
+            return
         if name is not None:
             typer.echo(json.dumps(dataclasses.asdict(load_scenario(name)), indent=2))
             return
@@ -195,7 +205,7 @@ def export(
     chips: Annotated[int, typer.Option(min=40, help="Number of chips.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write (npz).")],
     seed: Annotated[int, typer.Option(min=0, help="Seed of the world.")] = 1,
-    municipalities: Annotated[int | None, typer.Option(help="Number of municipalities [one for 50 chips].")] = None,
+    municipalities: Annotated[int | None, typer.Option(help="Number of municipalities (one for 50 chips).")] = None,
 ) -> None:
     """Write a synthetic world as a data file, in the schema of real data."""
     with _errors(), Progress(console=Console(stderr=True), transient=True) as progress:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
+from typing import get_args, get_origin, get_type_hints
 
 from flight.config import (
     CapsConfig,
@@ -18,11 +19,13 @@ from flight.config import (
     LearnerConfig,
     LinkConfig,
     build,
+    described,
     limited,
 )
+from flight.learn import LEARNERS
 from flight.link.dictionary import encode
 from flight.link.errors import LinkError
-from sim.channel import ChannelConfig
+from sim.channel import DOWNLINK_BPS, LOSS, UPLINK_BPS, ChannelConfig
 from sim.orbit import STATIONS, Orbit, Station
 
 
@@ -47,7 +50,7 @@ class SiteSection:
 class OrbitSection:
     """The orbit: two TLE lines, or a sun-synchronous one."""
 
-    tle: tuple[str, ...] = ()
+    tle: tuple[str, ...] = described((), "two lines; the other fields then count for nothing")
     altitude_km: float = limited(600.0, 200, 2000, "of the sun-synchronous orbit")
     ltan_h: float = limited(10.5, 0, 24, "local time of its ascending node")
     argument_of_latitude_deg: float = limited(0.0, -360, 360, "where on it the mission starts")
@@ -70,7 +73,7 @@ class CameraSection:
     swath_km: float = limited(60.0, 1, 3000, "width of a strip, at nadir")
     max_off_nadir_deg: float = limited(35.0, 0, 60, "greatest roll of the boresight")
     min_sun_elevation_deg: float = limited(10.0, -90, 90, "imaging needs the Sun this high")
-    revisit: bool = True  # image cells again that were imaged before, once all are done
+    revisit: bool = described(True, "image cells again that were imaged before, once all are done")
     recorder_mb: float = limited(1024.0, 1, 1e6, "capacity of the recorder")
 
 
@@ -78,11 +81,13 @@ class CameraSection:
 class RadioSection:
     """The radio, by presets; `sim.channel` lists them."""
 
-    uplink: str = "uhf-9k6"
-    downlink: str = "uhf-9k6"
-    loss: str = "nominal"
+    uplink: str = described("uhf-9k6", ", ".join(UPLINK_BPS))
+    downlink: str = described("uhf-9k6", ", ".join(DOWNLINK_BPS))
+    loss: str = described(
+        "nominal", ", ".join(f"{k} {v.mean:.0%} in runs of {v.burst_frames:g}" for k, v in LOSS.items())
+    )
     pass_loss: float = limited(0.0, 0, 1, "probability that a whole pass is lost")
-    lost_passes: tuple[int, ...] = ()
+    lost_passes: tuple[int, ...] = described((), "numbers of passes that are lost; the first is 0")
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,9 @@ class CommandOrder:
 
     name: str
     at_h: float = limited(0.0, 0, 10000, "not before this mission hour")
-    args: dict[str, float] = field(default_factory=dict)
+    args: dict[str, float] = field(
+        default_factory=dict, metadata={"help": "its arguments by name (`swath-ground telecommands`)"}
+    )
 
 
 @dataclass(frozen=True)
@@ -114,7 +121,7 @@ class FaultOrder:
     """Something that goes wrong: `kill-flight` is a SIGKILL to the flight process."""
 
     at_h: float = limited(0.0, 0, 10000, "at this mission hour")
-    kind: str = "kill-flight"
+    kind: str = described("kill-flight", "the only kind there is")
 
 
 FAULTS = ("kill-flight",)
@@ -124,10 +131,10 @@ FAULTS = ("kill-flight",)
 class Scenario:
     """A mission."""
 
-    name: str
+    name: str = described("mission", "of a file: its own name")
     seed: int = limited(0, 0, 2**31 - 1, "seed of everything random")
-    description: str = ""
-    epoch_utc: str = "2026-06-21T00:00:00Z"
+    description: str = described("", "one line")
+    epoch_utc: str = described("2026-06-21T00:00:00Z", "start of mission time")
     duration_h: float = limited(24.0, 0.01, 10000, "length of the mission")
     world: WorldSection = field(default_factory=WorldSection)
     site: SiteSection = field(default_factory=SiteSection)
@@ -145,6 +152,8 @@ class Scenario:
     faults: tuple[FaultOrder, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.learner.name not in LEARNERS:
+            raise ConfigError(f"learner.name: {self.learner.name!r} is unknown; known are {', '.join(LEARNERS)}")
         for i, fault in enumerate(self.faults):
             if fault.kind not in FAULTS:
                 raise ConfigError(f"faults[{i}].kind: {fault.kind!r} is unknown; known are {', '.join(FAULTS)}")
@@ -239,3 +248,46 @@ def load_scenario(name: str) -> Scenario:
         return build(Scenario, {"name": path.stem, **values})
     except (tomllib.TOMLDecodeError, ConfigError) as error:
         raise ConfigError(f"{name}: {error}") from error
+
+
+def reference() -> str:
+    """Every field of a scenario file as a Markdown page: its default, its range, what it is."""
+    lines = [
+        "# Scenario files",
+        "",
+        "TOML. What a file leaves out keeps its default. Built in: `swath-sim scenarios`.",
+        "",
+    ]
+    lines += _fields(Scenario, "Top level", "")
+    for each in dataclasses.fields(Scenario):
+        hint = get_type_hints(Scenario)[each.name]
+        one = get_args(hint)[0] if get_origin(hint) is tuple else hint
+        if dataclasses.is_dataclass(one) and isinstance(one, type):
+            title = f"[[{each.name}]]" if one is not hint else f"[{each.name}]"
+            lines += _fields(one, f"`{title}`", (one.__doc__ or "").strip())
+    return "\n".join(lines)
+
+
+def _fields(section: type, title: str, text: str) -> list[str]:
+    """A section of the reference: one table."""
+    lines = [f"## {title}", ""] + ([*text.splitlines(), ""] if text else [])
+    lines += ["| field | default | range | meaning |", "| --- | --- | --- | --- |"]
+    for each in dataclasses.fields(section):
+        hint = get_type_hints(section)[each.name]
+        if any(dataclasses.is_dataclass(part) for part in (hint, *get_args(hint))):
+            continue  # it has a section of its own
+        about = each.metadata
+        span = f"{about['low']:g} to {about['high']:g}" if "low" in about else ""
+        missing = each.default is dataclasses.MISSING
+        default = "required" if missing and each.default_factory is dataclasses.MISSING else each.default
+        default = each.default_factory() if missing and each.default_factory is not dataclasses.MISSING else default
+        lines.append(f"| `{each.name}` | {_shown(default)} | {span} | {about.get('help', '')} |")
+    return [*lines, ""]
+
+
+def _shown(default: object) -> str:
+    if default in (None, "", (), {}):
+        return ""
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    return str(default) if default == "required" else f"`{default}`"

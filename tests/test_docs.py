@@ -1,0 +1,34 @@
+"""Pages that are made from the code say what the code says, and links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from flight.link.dictionary import reference as dictionary_reference
+from sim.scenario import load_scenario
+from sim.scenario import reference as scenario_reference
+
+ROOT = Path(__file__).parents[1]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+
+
+def test_the_dictionary_page_is_that_of_the_code():
+    assert (ROOT / "docs" / "dictionary.md").read_text(encoding="utf-8").strip() == dictionary_reference().strip()
+
+
+def test_the_scenario_page_is_that_of_the_code():
+    assert (ROOT / "docs" / "scenarios.md").read_text(encoding="utf-8") == scenario_reference()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+def test_the_scenario_on_the_missions_page_can_be_flown(tmp_path):
+    text = (ROOT / "docs" / "missions.md").read_text(encoding="utf-8")
+    path = tmp_path / "mine.toml"
+    path.write_text(re.search(r"```toml\n(.*?)```", text, re.S)[1], encoding="utf-8")
+    assert len(load_scenario(str(path)).labels) == 2
