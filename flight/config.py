@@ -21,6 +21,11 @@ def limited(default: Any, low: float, high: float, help: str) -> Any:
     return field(default=default, metadata={"low": low, "high": high, "help": help})
 
 
+def described(default: Any, help: str) -> Any:
+    """A field with a default and a word on what it is."""
+    return field(default=default, metadata={"help": help})
+
+
 @dataclass(frozen=True)
 class LinkConfig:
     """The link, as both ends must agree on it."""
