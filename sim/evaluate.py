@@ -29,7 +29,8 @@ class Scorer:
         self.test = np.flatnonzero((imagery.chip_split == TEST) & (scenes >= 0))
         self.scenes = scenes[self.test]
         self.cells = imagery.cell[self.test, 0] * imagery.cols + imagery.cell[self.test, 1]
-        self.truth = imagery.proportions(self.test, task)
+        self.all_truth = imagery.proportions(np.arange(imagery.n_chips), task)
+        self.truth = self.all_truth[self.test]
         self._summaries: NDArray[np.uint8] | None = None
 
     def _chips(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
@@ -79,20 +80,15 @@ class Scorer:
         mean = np.average(table[training], axis=0, weights=size[training])
         own = spread(self.plan, table)[self.test]
         own = np.where(np.isnan(own).any(1, keepdims=True), mean, own)
-        return {
-            "training mean": self._constant(np.broadcast_to(mean, self.truth.shape)),
-            "own municipality": self._constant(own),
-        }
-
-    def _constant(self, predicted: NDArray[np.floating]) -> dict[str, float]:
-        """Scores of a prediction that is the same all over a chip."""
-        sums = ScoreSums(len(self.task.class_names))
+        lines = {"training mean": np.broadcast_to(mean, self.truth.shape), "own municipality": own}
+        sums = {name: ScoreSums(len(self.task.class_names)) for name in lines}
         for start in range(0, len(self.test), BATCH):
             part = slice(start, start + BATCH)
-            labels = self.plan.imagery.labels(self.test[part], self.task)
-            soft = np.asarray(predicted[part], np.float32)
-            sums.update(soft, soft[:, None, None, :], labels=labels, proportions=self.truth[part])
-        return sums.result()
+            labels = imagery.labels(self.test[part], self.task)
+            for name, predicted in lines.items():
+                soft = np.asarray(predicted[part], np.float32)  # the same all over a chip
+                sums[name].update(soft, soft[:, None, None, :], labels=labels, proportions=self.truth[part])
+        return {name: each.result() for name, each in sums.items()}
 
     def result(self, sent: LabelSet, received: NDArray[np.float32], scores: dict[str, float]) -> TaskResult:
         """Everything about the task that goes into the report."""
@@ -100,7 +96,7 @@ class Scorer:
         shape = (imagery.rows, imagery.cols, len(self.task.class_names))
         cells = imagery.cell[:, 0] * imagery.cols + imagery.cell[:, 1]
         truth = np.full((imagery.rows * imagery.cols, shape[2]), np.nan, np.float32)
-        truth[cells] = imagery.proportions(np.arange(imagery.n_chips), self.task)
+        truth[cells] = self.all_truth
         rows = truth * np.nan
         rows[cells] = spread(self.plan, sent.proportions)
         test = np.zeros(imagery.rows * imagery.cols, bool)
