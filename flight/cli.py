@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--camera", required=True, help="ZeroMQ endpoint of the camera")
         command.add_argument("--control", help="endpoint of a time master: steps in lockstep instead of the wall clock")
-        command.add_argument("--epoch", type=float, help="start of mission time [Unix s]; default: now")
+        command.add_argument("--epoch", type=float, help="start of mission time [Unix s]; default: when this starts")
         command.add_argument("--rate", type=float, default=1.0, help="mission seconds a wall second (default 1)")
     status = commands.add_parser("status", help="say what a state directory holds")
     status.add_argument("--state", type=Path, required=True, help="the state directory")
@@ -39,15 +39,18 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     if options.command == "run":
-        return _supervise(sys.argv[1:] if arguments is None else arguments)
+        return _supervise(options, sys.argv[1:] if arguments is None else arguments)
     if options.command == "core":
         return _core(options)
     return _status(options.state)
 
 
-def _supervise(arguments: list[str]) -> int:
+def _supervise(options: argparse.Namespace, arguments: list[str]) -> int:
+    from flight.clock import unix_s
     from flight.supervisor import Supervisor
 
+    if options.control is None and options.epoch is None:  # mission time goes on when the flight process comes back
+        arguments = [*arguments, "--epoch", repr(unix_s())]
     return Supervisor(["-m", "flight.cli", "core", *arguments[1:]]).run()
 
 
@@ -57,15 +60,18 @@ def _core(options: argparse.Namespace) -> int:
     from flight.config import ConfigError, FlightConfig, load
     from flight.edge import PortSpec
     from flight.executive import Executive
+    from flight.learn import LEARNERS
     from flight.link.keys import KeyFileError, KeyRing
     from flight.runner import run_clocked, run_stepped
-    from flight.store import Store
+    from flight.store import StateFormatError, Store
     from flight.supervisor import EXIT_CONFIG, EXIT_MEMORY
 
     if os.environ.get("SWATH_PARENT_PID"):
         die_with_parent()
     try:
         config = load(options.config) if options.config else FlightConfig()
+        if config.learner.name not in LEARNERS:
+            raise ConfigError(f"learner.name: {config.learner.name!r} is unknown; known are {', '.join(LEARNERS)}")
         keys = KeyRing.load(options.keys)
         store = Store(options.state)
     except (ConfigError, KeyFileError, OSError) as error:
@@ -84,6 +90,9 @@ def _core(options: argparse.Namespace) -> int:
     except MemoryError:
         logging.getLogger("swath").error("memory cap reached")
         return EXIT_MEMORY
+    except StateFormatError as error:
+        print(f"swath-flight: {options.state}: {error}", file=sys.stderr)
+        return EXIT_CONFIG
     return 0
 
 

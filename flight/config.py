@@ -55,12 +55,6 @@ class LearnerConfig:
     name: str = "moments"
     seed: int = limited(0, 0, 2**31 - 1, "seed of the learner")
 
-    def __post_init__(self) -> None:
-        from flight.learn import LEARNERS
-
-        if self.name not in LEARNERS:
-            raise ConfigError(f"learner.name: {self.name!r} is unknown; known are {', '.join(sorted(LEARNERS))}")
-
 
 @dataclass(frozen=True)
 class CostConfig:

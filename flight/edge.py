@@ -7,6 +7,7 @@ life. High-water marks are small and nothing lingers: a slow peer slows the send
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import msgpack
@@ -86,20 +87,21 @@ class Edge:
         deadline_s = wall_s() + timeout_s
         for port in self._ports.values():
             if not port.spec.bind:
-                self._patiently(port.socket, [HELLO, b""], deadline_s)
+                self._patiently(port, [HELLO, b""], deadline_s)
         while waiting := [p.spec for p in self._ports.values() if not (p.spec.bind or p.joined)]:
             if wall_s() > deadline_s:
                 raise EdgeError(f"{self.name}: no answer at {waiting[0].endpoint} (port {waiting[0].name})")
             self.receive(100)
 
-    def _patiently(self, socket: zmq.Socket[bytes], parts: list[bytes], deadline_s: float) -> None:
+    def _patiently(self, port: _Port, parts: list[bytes], deadline_s: float) -> None:
         while True:
             try:
-                socket.send_multipart(parts, zmq.NOBLOCK)
+                port.socket.send_multipart(parts, zmq.NOBLOCK)
                 return
             except zmq.Again as full:
                 if wall_s() > deadline_s:
-                    raise EdgeError(f"{self.name}: a peer has taken no message for too long") from full
+                    where = f"{port.spec.endpoint} (port {port.spec.name})"
+                    raise EdgeError(f"{self.name}: nobody has taken a message at {where} for too long") from full
                 self.receive(5)  # drain our own side meanwhile, so that two full queues cannot block each other
 
     def send(self, output: Output, timeout_s: float = 60.0) -> int:
@@ -108,14 +110,14 @@ class Edge:
         if port is None:
             raise EdgeError(f"{self.name}: no port {output.port!r}; there are {', '.join(self._ports)}")
         self._sequence += 1
-        header = msgpack.packb((self.name, self.incarnation, self._sequence, output.t))
+        header = msgpack.packb((self.name, self.incarnation, self._sequence, float(output.t)))
         parts = [DATA, header, output.body]
         if port.spec.bind:
             if port.peer is None:
                 return self._sequence
             parts.insert(0, port.peer)
         try:
-            self._patiently(port.socket, parts, wall_s() + timeout_s)
+            self._patiently(port, parts, wall_s() + timeout_s)
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
@@ -137,8 +139,7 @@ class Edge:
                 return
             identity = parts.pop(0) if port.spec.bind else b""
             if len(parts) == 2 and parts[0] == HELLO and port.spec.bind:
-                port.peer = identity
-                port.socket.send_multipart([identity, WELCOME, b""])
+                self._welcome(port, identity)
             elif len(parts) == 2 and parts[0] == WELCOME and not port.spec.bind:
                 port.joined = True
             elif len(parts) == 3 and parts[0] == DATA:
@@ -146,13 +147,25 @@ class Edge:
             else:
                 self.malformed += 1
 
+    def _welcome(self, port: _Port, identity: bytes) -> None:
+        try:
+            port.socket.send_multipart([identity, WELCOME, b""], zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
+                raise
+            return  # it died as soon as it had said hello
+        port.peer = identity
+
     def _keep(self, port: _Port, header: bytes, body: bytes) -> None:
         try:
             source, incarnation, seq, t = msgpack.unpackb(header, strict_map_key=True, max_str_len=64, max_array_len=4)
-            name = (str(source), int(incarnation), int(seq))
-            port.inbox[name] = Message(float(t), name[0], name[2], port.spec.name, body)
         except (ValueError, TypeError, msgpack.UnpackException):
             self.malformed += 1
+            return
+        if [type(part) for part in (source, incarnation, seq, t)] != [str, int, int, float] or not math.isfinite(t):
+            self.malformed += 1
+            return
+        port.inbox[source, incarnation, seq] = Message(t, source, seq, port.spec.name, body)
 
     def missing(self, names: list[Name]) -> list[Name]:
         """Those of `names` that have not arrived."""

@@ -7,7 +7,7 @@ on disk before the frame that says so is handed to the radio.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,26 +16,28 @@ import msgpack
 
 from flight.caps import MemoryWatch, status_bytes
 from flight.clock import cpu_s, wall_s
-from flight.config import FlightConfig
+from flight.config import FlightConfig, LinkConfig
 from flight.ingest import ChipQueue
 from flight.link import events as link_events
 from flight.link import product
 from flight.link.dictionary import Telemetry
 from flight.link.endpoint import Endpoint
-from flight.link.errors import LinkFullError
+from flight.link.errors import LinkError, LinkFullError, StateError
 from flight.link.events import LinkEvent
 from flight.link.keys import KeyRing
 from flight.link.packet import FileKind
 from flight.link.transfer import File
-from flight.payload import Payload, RefusedError
+from flight.payload import Payload, RefusedError, read_state
 from flight.step import NEVER, Message, Output, Step
-from flight.store import Damage, Store, StoreError
+from flight.store import Damage, StateFormatError, Store, StoreError
 from flight.telemetry import EventLog, short
 
 MISSION_FORMAT = 1
 PRODUCT_PRIORITY, MODEL_PRIORITY = 120, 110
 REJECTION_PERIOD_S = 10.0  # refused frames are told of in sums, at most so often
 PRODUCT_RETRY_S = 30.0
+WRITE_RETRY_S = 10.0  # so long after a failed write the next one is tried
+U16, U32 = 0xFFFF, 0xFFFFFFFF
 
 
 @dataclass
@@ -69,7 +71,10 @@ class Retask:
 
 
 class Executive:
-    """The flight core. `store` holds its state; `on_ready` is called once everything is allocated."""
+    """The flight core. `store` holds its state; `on_ready` is called once everything is allocated.
+
+    `rss_bytes` reads the resident memory; above the cap, `step` saves everything and raises MemoryError.
+    """
 
     def __init__(
         self,
@@ -78,6 +83,7 @@ class Executive:
         store: Store,
         cause: str = "",
         on_ready: Callable[[], object] = lambda: None,
+        rss_bytes: Callable[[], int] | None = None,
     ) -> None:
         self.config = config
         self.keys = keys
@@ -85,7 +91,7 @@ class Executive:
         self.cause = cause
         self.on_ready = on_ready
         self.log = EventLog()
-        self.memory = MemoryWatch()
+        self.rss_bytes = rss_bytes or MemoryWatch().rss_bytes
         self.t = 0.0
         self.up = False
         self.incarnation = 0
@@ -98,6 +104,10 @@ class Executive:
         self.retask: Retask | None = None
         self.rejected: Counter[tuple[str, str]] = Counter()
         self.ingested, self.ingest_wall_s = 0, 0.0  # by this process: how fast it is
+        self.files: deque[link_events.FileReceived] = deque()  # whole, and not on disk yet
+        self._write_s = -NEVER  # no write is tried before
+        self._checkpoint_failed = False
+        self._product_chips = config.executive.product_chips
         self._radio_free_s = self._housekeeping_s = self._rejections_s = self._product_s = 0.0
 
     def step(self, t: float, inputs: Sequence[Message]) -> Step:
@@ -110,6 +120,7 @@ class Executive:
                 self._take_frame(message.body)
             else:
                 self._take_chip(message.body)
+        self._take_files()
         self._work()
         outputs = self._ask_recorder()
         if self.endpoint.in_contact(t):
@@ -122,22 +133,18 @@ class Executive:
     # Start and state
 
     def _boot(self) -> None:
+        self.store.sweep()
         self.store.on_damage = self._on_damage
         self.payload = Payload(self.config, self.store, self._emit)
         saved = self.store.get("mission")
-        task_id = 0
         if saved is None:
-            self.endpoint = Endpoint("space", self.config.link, self.keys)
+            self.endpoint = Endpoint("space", self.config.link, self.keys, _unused_number(self.t, self.config.link))
+            task_id = self.payload.learner.task_id
         else:
-            state = msgpack.unpackb(saved)
-            if state["format"] != MISSION_FORMAT:
-                raise RefusedError(f"state of format {state['format']}, this version reads {MISSION_FORMAT}")
-            self.endpoint = Endpoint.restore(state["endpoint"], "space", self.config.link, self.keys)
-            self.incarnation, self.utc_offset_s = state["incarnation"], state["utc_offset_s"]
-            task_id = state["task_id"]
+            task_id = self._restore(read_state(saved, "mission", MISSION_FORMAT))
         if task_id:
-            self.payload.set_task(task_id)  # what was acknowledged counts, not what the checkpoint had
-        self.incarnation += 1
+            self.payload.resume_task(task_id)  # what was acknowledged counts, not what the checkpoint had
+        self.incarnation = min(self.incarnation + 1, U16)
         self.acknowledged = self.payload.progress.next_number
         self.queue = ChipQueue(self.config.executive.queue_chips, self.acknowledged)
         self.fresh_labels = self.payload.pending_steps > 0
@@ -152,22 +159,42 @@ class Executive:
         self.up = True
         self.on_ready()
 
+    def _restore(self, state: dict[str, Any]) -> int:
+        """Take in what `_save` wrote; the task that was active."""
+        try:
+            self.endpoint = Endpoint.restore(state["endpoint"], "space", self.config.link, self.keys)
+        except StateError as error:
+            raise StateFormatError(f"mission: {error}") from error
+        self.incarnation, self.utc_offset_s = state["incarnation"], state["utc_offset_s"]
+        progress = self.payload.progress
+        progress.predicted = min(progress.predicted, state["predicted"])  # a telecommand may have set it back
+        progress.products = max(progress.products, state["products"])  # no number twice
+        return int(state["task_id"])
+
     def _save(self) -> bool:
         """Bring the link's state and what commands have changed to the disk; whether that worked."""
+        if self.t < self._write_s:
+            return False
         state = {
             "format": MISSION_FORMAT,
             "endpoint": self.endpoint.save(),
             "task_id": self.payload.task_id,
             "incarnation": self.incarnation,
             "utc_offset_s": self.utc_offset_s,
+            "predicted": self.payload.progress.predicted,
+            "products": self.payload.progress.products,
         }
         try:
             self.store.put("mission", msgpack.packb(state))
         except StoreError as error:
             self.endpoint.needs_save = True
-            self._emit("write-failed", reason=short(error.strerror))
+            self._write_failed(error)
             return False
         return True
+
+    def _write_failed(self, error: StoreError) -> None:
+        self._emit("write-failed", reason=short(error.strerror))
+        self._write_s = self.t + WRITE_RETRY_S
 
     def _emit(self, name: str, **values: Any) -> None:
         self.log.add(self.t, name, **values)
@@ -186,14 +213,14 @@ class Executive:
         if self.queue.offer(body):
             self.last_chip_s = self.t
         if self.queue.counters["lost"] > lost:
-            self._emit("chips-lost", chips=self.queue.counters["lost"] - lost)
+            self._emit("chips-lost", chips=min(self.queue.counters["lost"] - lost, U32))
 
     def _take_event(self, event: LinkEvent) -> None:
         match event:
             case link_events.CommandReceived():
                 self._command(event)
             case link_events.FileReceived():
-                self._file(event)
+                self.files.append(event)
             case link_events.FrameRejected():
                 self.rejected["frames", event.reason] += 1
             case link_events.PacketRejected():
@@ -204,7 +231,7 @@ class Executive:
     def _command(self, command: link_events.CommandReceived) -> None:
         try:
             self._execute(command.name, dict(command.args))
-        except RefusedError as error:
+        except (RefusedError, LinkError) as error:
             self.endpoint.acknowledge(command.number, "rejected", short(error))
             self._emit("command-rejected", command_number=command.number, reason=short(error))
         else:
@@ -218,14 +245,11 @@ class Executive:
                 self._housekeeping_s = self.t
             case "set-task":
                 self._activate(lambda: self.payload.set_task(args["task_id"]))
-                self._emit("task-changed", task_id=args["task_id"])
             case "get-model":
-                if not self.payload.progress.model_digest:
-                    raise RefusedError("there is no model yet")
-                data = self.payload.learner.weights()
-                self.endpoint.submit(File(f"model-{self.payload.task_id}", FileKind.MODEL, data), MODEL_PRIORITY)
+                file = File(f"model-{self.payload.task_id}", FileKind.MODEL, self.payload.model())
+                self.endpoint.submit(file, MODEL_PRIORITY)
             case "predict":
-                if args["task_id"] != self.payload.task_id:
+                if self.payload.labels is None or args["task_id"] != self.payload.task_id:
                     raise RefusedError(f"task {args['task_id']} is not active")
                 self.payload.predict_again()
             case "set-time":
@@ -233,6 +257,16 @@ class Executive:
                 self._emit("time-set", unix_s=args["unix_s"])
             case _:
                 raise RefusedError(f"{name} is not known here")
+
+    def _take_files(self) -> None:
+        """Put the files that have arrived on disk, in their order; what could not be written is tried again."""
+        while self.files and self.t >= self._write_s:
+            try:
+                self._file(self.files[0])
+            except StoreError as error:
+                self._write_failed(error)
+            else:
+                self.files.popleft()
 
     def _file(self, event: link_events.FileReceived) -> None:
         try:
@@ -245,8 +279,6 @@ class Executive:
         except RefusedError as error:
             self.endpoint.refuse(event.transfer_id, short(error))
             self._emit("file-refused", transfer_id=event.transfer_id, reason=short(error))
-        except StoreError as error:  # not accepted: it will be offered again
-            self._emit("write-failed", reason=short(error.strerror))
         else:
             self.endpoint.accept(event.transfer_id)
 
@@ -255,8 +287,9 @@ class Executive:
         before = self.payload.task_id
         retask = Retask.begin(0, self.t)
         change()
-        self.fresh_labels = True
-        if self.payload.task_id != before and before:
+        self.fresh_labels = self.payload.pending_steps > 0
+        if before and self.payload.task_id != before:
+            self._emit("task-changed", task_id=self.payload.task_id)
             retask.task_id = self.payload.task_id
             self.retask = retask
 
@@ -270,13 +303,16 @@ class Executive:
                 self._emit(f"{what}-rejected", cause=reason, **{what: count})
             self.rejected.clear()
             self._rejections_s = self.t + REJECTION_PERIOD_S
+        self._send_events()
+
+    def _send_events(self) -> None:
         room = self.config.link.max_queued_packets // 2 - self.endpoint.queued_packets
         for _ in range(min(room, len(self.log.unsent))):
             self.endpoint.send(self.log.unsent.popleft(), 30)
 
     def _transmit(self) -> list[Output]:
         """One frame, if the radio is free and there is one, and if what it promises is on disk."""
-        if self.t < self._radio_free_s:
+        if self.t < self._radio_free_s or (self.endpoint.needs_save and not self._save()):
             return []
         frame = self.endpoint.poll(self.t)
         if frame is None or (self.endpoint.needs_save and not self._save()):
@@ -299,6 +335,7 @@ class Executive:
                     return
                 job, self.job = self.job, None
                 job.run()
+                self._check_memory()
             self.job = self._next_job()
             if self.job is None:
                 return
@@ -307,14 +344,14 @@ class Executive:
         if self.t >= self._checkpoint_due():
             return self._new_job("idle", self.config.costs.checkpoint_s, self._checkpoint)
         costs, cycle_s = self.config.costs, self.config.executive.cycle_s * self.config.caps.cpu_share
-        if len(self.queue) and self.payload.region is not None:
+        if len(self.queue) and self.payload.region is not None and not self._checkpoint_failed:
             n = min(len(self.queue), _how_many(cycle_s, costs.chip_s))
             return self._new_job("ingesting", n * costs.chip_s, lambda: self._ingest(n))
         if self.t >= self._training_due():
             n = min(self.payload.pending_steps, _how_many(cycle_s, costs.train_step_s))
             return self._new_job("training", n * costs.train_step_s, lambda: self._train(n))
         if self.t >= self._predicting_due():
-            n = min(self.payload.to_predict, self.config.executive.product_chips)
+            n = min(self.payload.to_predict, self._product_chips)
             return self._new_job("predicting", n * costs.predict_s, lambda: self._predict(n))
         return None
 
@@ -322,7 +359,7 @@ class Executive:
         return Job(mode, self.t + cost_s / self.config.caps.cpu_share, run)
 
     def _checkpoint_due(self) -> float:
-        return self.dirty_since_s + self.config.executive.checkpoint_s
+        return max(self.dirty_since_s + self.config.executive.checkpoint_s, self._write_s)
 
     def _training_due(self) -> float:
         if not self.payload.pending_steps:
@@ -334,7 +371,11 @@ class Executive:
 
     def _ingest(self, n: int) -> None:
         started_s = wall_s()
-        self.payload.ingest(self.queue.take(n))
+        try:
+            self.payload.ingest(self.queue.take(n))
+        except StoreError as error:
+            self._write_failed(error)
+            self._checkpoint_failed = True
         self.ingest_wall_s += wall_s() - started_s
         self.ingested += n
         self._changed()
@@ -359,6 +400,10 @@ class Executive:
             self.payload.progress.predicted = start
             self._product_s = self.t + PRODUCT_RETRY_S
             return
+        except LinkError:  # larger than a file may be
+            self.payload.progress.predicted = start
+            self._product_chips = max(1, n // 2)
+            return
         self._changed()
         if self.retask is not None and not self.retask.done and self.retask.task_id == made.task_id:
             self.retask.end(self.t)
@@ -371,18 +416,34 @@ class Executive:
         try:
             self.payload.checkpoint()
         except StoreError as error:
-            self._emit("write-failed", reason=short(error.strerror))
+            self._write_failed(error)
+            self._checkpoint_failed = True  # chips wait in the recorder until one succeeds
             self.dirty_since_s = self.t
             return
+        self._checkpoint_failed = False
         self.dirty_since_s = NEVER
         self.acknowledged = self.payload.progress.next_number
+
+    def _check_memory(self) -> None:
+        """Step down in good order above the memory cap: the supervisor starts a fresh process, which goes on."""
+        rss, cap = self.rss_bytes(), self.config.caps.memory_bytes
+        if rss <= cap:
+            return
+        self._emit("cap-reached", cap="memory", reason=f"{rss >> 20} MiB resident, allowed are {cap >> 20}")
+        self._checkpoint()
+        self._send_events()
+        self._save()
+        raise MemoryError(f"{rss} bytes are resident, more than caps.memory_bytes = {cap}")
 
     def _next_due(self) -> float:
         due = self.job.until if self.job is not None else NEVER
         if self.job is None:
             due = min(self._checkpoint_due(), self._training_due(), self._predicting_due())
+        if self.files or self.endpoint.needs_save:
+            due = min(due, self._write_s)
         if self.endpoint.in_contact(self.t):
-            due = min(due, max(self.endpoint.next_due(self.t), self._radio_free_s), self._housekeeping_s)
+            radio_s = max(self.endpoint.next_due(self.t), self._radio_free_s)
+            due = min(due, max(radio_s, self._write_s) if self.endpoint.needs_save else radio_s, self._housekeeping_s)
         return max(due, self.t)
 
     # What others see
@@ -401,16 +462,16 @@ class Executive:
             "mode": self.mode,
             "incarnation": self.incarnation,
             "chips_ingested": progress.chips,
-            "chips_dropped": progress.chips_refused + queue["lost"] + queue["overflow"] + queue["malformed"],
+            "chips_dropped": min(progress.chips_refused + queue["lost"] + queue["overflow"] + queue["malformed"], U32),
             "chips_queued": len(self.queue),
             "checkpoint_generation": self.payload.checkpoint_generation,
-            "checkpoint_failures": self.log.counts["write-failed"],
+            "checkpoint_failures": min(self.log.counts["write-failed"], U16),
             "task_id": self.payload.task_id,
             "label_version": self.payload.label_version,
             "model_digest": progress.model_digest[: product.DIGEST_BYTES],
             "training_steps_done": progress.steps,
             "training_steps_pending": self.payload.pending_steps,
-            "rss_bytes": self.memory.rss_bytes(),
+            "rss_bytes": self.rss_bytes(),
             "frames_accepted": counters.frames_accepted,
             "frames_rejected_crc": rejected["bad_crc"],
             "frames_rejected_tag": rejected["bad_tag"] + rejected["unknown_key"],
@@ -448,6 +509,12 @@ class Executive:
             "peak_rss_bytes": status_bytes("VmHWM"),
             "cpu_s": cpu_s(),
         }
+
+
+def _unused_number(t: float, link: LinkConfig) -> int:
+    """A first number for a link without saved state, above all that can have been used by mission time `t`."""
+    frames = max(0.0, t) * link.downlink_bps / (8 * link.frame_bytes)
+    return int(min(frames, 1 << 31))
 
 
 def _how_many(budget_s: float, cost_s: float) -> int:

@@ -210,7 +210,7 @@ class ChipQueue:
 
     def request(self, acknowledged: int) -> RecorderRequest | None:
         """What to tell the recorder now that chips below `acknowledged` are on disk; None if nothing has changed."""
-        until = self.next_number + max(0, self.capacity - len(self._waiting))
+        until = min(MAX_NUMBER, self.next_number + max(0, self.capacity - len(self._waiting)))
         request = RecorderRequest(acknowledged, self.next_number, until, self._rewind)
         if request == self._last:
             return None

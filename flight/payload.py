@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import numpy as np
@@ -18,15 +19,18 @@ from numpy.typing import NDArray
 
 from flight.config import FlightConfig
 from flight.ingest import Chip
-from flight.learn import LEARNERS, Learner, load_state
+from flight.learn import LEARNERS, Learner, StateError, load_state
+from flight.learn.features import check_chip_shape
 from flight.link import labelset, region
 from flight.link.labelset import LabelSet
 from flight.link.pack import CodecError
 from flight.link.product import DIGEST_BYTES, Product
 from flight.link.region import Region
-from flight.store import Archive, Store
+from flight.store import Archive, StateFormatError, Store
+from flight.telemetry import short
 
 CHECKPOINT_FORMAT = 1
+MAX_TASK_ID = 65535
 _CELL = struct.Struct("<I")
 Emit = Callable[..., None]
 
@@ -83,6 +87,7 @@ class Payload:
         except CodecError as error:
             raise RefusedError(str(error)) from error
         self.store.put("region", data)
+        self._forget_labels_of_others(new)
         if zlib.crc32(data) == self.region_crc:
             return
         self._use_region(new, zlib.crc32(data))
@@ -90,9 +95,20 @@ class Payload:
         self.learner = self._new_learner()
         self.learner.region_id = new.region_id
         self.progress.predicted, self.progress.model_digest = 0, b""
-        if self.archive is not None:
-            self.archive.path.unlink()
-            self.archive = None
+        self.archive = None
+        self._archive_path().unlink(missing_ok=True)
+
+    def _forget_labels_of_others(self, new: Region) -> None:
+        """Make room for the label sets of a new region."""
+        for name in self._label_records():
+            data = self.store.get(name)
+            try:
+                self._checked_labels(data or b"", new)
+            except RefusedError:
+                self.store.delete(name)
+
+    def _label_records(self) -> list[str]:
+        return [name for name in self.store.names() if name.startswith("labels-")]
 
     def _use_region(self, new: Region, crc: int) -> None:
         self.region, self.region_crc = new, crc
@@ -101,9 +117,9 @@ class Payload:
 
     def receive_labels(self, data: bytes) -> LabelSet:
         """Put a label set on disk, and learn it now if it says so."""
-        labels = self._checked_labels(data)
+        labels = self._checked_labels(data, self.region)
         name = f"labels-{labels.task_id}"
-        known = [record for record in self.store.names() if record.startswith("labels-")]
+        known = self._label_records()
         if name not in known and len(known) >= self.config.executive.max_tasks:
             raise RefusedError(f"{len(known)} tasks are on board, which is the limit")
         self.store.put(name, data)
@@ -116,36 +132,58 @@ class Payload:
         data = self.store.get(f"labels-{task_id}")
         if data is None:
             raise RefusedError(f"no label set of task {task_id} on board")
-        self._use_labels(self._checked_labels(data))
+        self._use_labels(self._checked_labels(data, self.region))
 
-    def _checked_labels(self, data: bytes) -> LabelSet:
+    def resume_task(self, task_id: int) -> None:
+        """Go on with a task after a restart; if its label set cannot be used, say so and go on without one."""
+        try:
+            self.set_task(task_id)
+        except RefusedError as error:
+            self.emit("record-damaged", record=f"labels-{task_id}", reason=short(error))
+
+    def _checked_labels(self, data: bytes, where: Region | None) -> LabelSet:
         try:
             labels = labelset.unpack(data, self.config.link)
         except CodecError as error:
             raise RefusedError(str(error)) from error
-        if self.region is None or labels.region_id != self.region.region_id:
+        if not 1 <= labels.task_id <= MAX_TASK_ID:
+            raise RefusedError(f"task id {labels.task_id} is not from 1 to {MAX_TASK_ID}")
+        if where is None or labels.region_id != where.region_id:
             raise RefusedError(f"labels of unknown region {labels.region_id}")
-        if len(labels.proportions) != len(self.region.codes):
-            raise RefusedError(f"{len(labels.proportions)} rows, region has {len(self.region.codes)}")
+        if len(labels.proportions) != len(where.codes):
+            raise RefusedError(f"{len(labels.proportions)} rows, region has {len(where.codes)}")
         return labels
 
     def _use_labels(self, labels: LabelSet) -> None:
+        if labels.task_id != self.learner.task_id:
+            self.progress.predicted, self.progress.model_digest = 0, b""
         self.labels = labels
         self.learner.set_labels(labels.proportions, task_id=labels.task_id, version=labels.version)
         rows = int((~labels.missing).sum())
         self.emit("labels-loaded", task_id=labels.task_id, label_version=labels.version, rows=rows)
 
     def _new_learner(self) -> Learner:
-        return LEARNERS[self.config.learner.name](seed=self.config.learner.seed)
+        return LEARNERS[self.config.learner.name](
+            seed=self.config.learner.seed, max_municipalities=self.config.link.max_municipalities
+        )
 
     # Chips
 
     def ingest(self, chips: Sequence[Chip]) -> None:
-        """Learn from `chips`, which follow those taken in before, and keep their summaries."""
+        """Learn from `chips`, which follow those taken in before, and keep their summaries.
+
+        StoreError if the summaries could not be written: everything was taken in, and they wait in memory.
+        """
         where = self.region
         if where is None:
             raise RefusedError("no region on board")
-        usable = [chip for chip in chips if self._usable(chip, where)]
+        usable: list[Chip] = []
+        for chip in chips:
+            shape = self.learner.chip_shape_ or (usable[0].image.shape if usable else None)
+            if self._usable(chip, where, shape):
+                usable.append(chip)
+        self.progress.chips += len(usable)
+        self.progress.next_number = chips[-1].number + 1
         if usable:
             images = np.stack([chip.image for chip in usable])
             rows = np.array([chip.row for chip in usable], np.int64)
@@ -156,18 +194,22 @@ class Payload:
             summaries = self.learner.summarise(images)
             if summaries is not None:
                 self._archive(rows * where.cols + cols, summaries)
-        self.progress.chips += len(usable)
-        self.progress.next_number = chips[-1].number + 1
 
-    def _usable(self, chip: Chip, where: Region) -> bool:
+    def _usable(self, chip: Chip, where: Region, shape: tuple[int, ...] | None) -> bool:
+        """Whether a chip can be learned from; `shape` is that of the chips before it, None if it is the first."""
         reason = ""
         if chip.row >= where.rows or chip.col >= where.cols:
             reason = f"cell ({chip.row}, {chip.col}) is off the grid"
-        elif (shape := self.learner.chip_shape_) is not None and chip.image.shape != shape:
+        elif shape is not None and chip.image.shape != shape:
             reason = f"shape {chip.image.shape} is not {shape}"
+        elif shape is None:
+            try:
+                check_chip_shape(chip.image.shape)
+            except ValueError as error:
+                reason = str(error)
         if reason:
             self.progress.chips_refused += 1
-            self.emit("chip-refused", chip=chip.number, reason=reason[:48])
+            self.emit("chip-refused", chip=chip.number, reason=short(reason))
         return not reason
 
     def _archive_path(self) -> Path:
@@ -181,6 +223,7 @@ class Payload:
             self.archive.append(_CELL.pack(cell) + summary.tobytes())
         if self.archive.refused and not refused:
             self.emit("archive-full", chips=self.archive.n_records)
+        self.archive.write()
 
     def _open_archive(self, summary_bytes: int, n_records: int) -> Archive:
         record_bytes = _CELL.size + summary_bytes
@@ -210,17 +253,29 @@ class Payload:
     @property
     def to_predict(self) -> int:
         """Archived chips that the current model has not predicted yet; 0 while there is none."""
-        if not self.progress.model_digest or self.archive is None or self.learner.pending_steps:
+        if self.archive is None or not self.has_model:
             return 0
-        return self.archive.n_records - self.progress.predicted
+        return max(0, self.archive.n_records - self.progress.predicted)
+
+    @property
+    def has_model(self) -> bool:
+        """Whether a trained model of the present task, labels and chips is there."""
+        trained = self.learner.ready and not self.learner.pending_steps
+        return self.labels is not None and trained and bool(self.progress.model_digest)
+
+    def model(self) -> bytes:
+        """The weights of the model; RefusedError if there is none now."""
+        if not self.has_model:
+            raise RefusedError("there is no model yet" if not self.pending_steps else "the model is being trained")
+        return self.learner.weights()
 
     def predict_again(self) -> None:
         """Let everything be predicted and sent down again."""
         self.progress.predicted = 0
 
     def predict(self, n_chips: int) -> Product | None:
-        """The next `n_chips` predictions, as a product; None if nothing readable is among them."""
-        if self.archive is None or self.region is None:
+        """The next `n_chips` predictions, as a product; None without a model, or if none can be read."""
+        if self.archive is None or self.region is None or not self.to_predict:
             return None
         start = self.progress.predicted
         records = self.archive.read(start, start + n_chips)
@@ -251,7 +306,6 @@ class Payload:
         state = {
             "format": CHECKPOINT_FORMAT,
             "region_crc": self.region_crc,
-            "task_id": self.task_id,
             "progress": vars(self.progress),
             "archive": [self.archive.record_bytes, self.archive.n_records] if self.archive is not None else None,
             "learner": self.learner.state(),
@@ -261,24 +315,52 @@ class Payload:
     def _restore(self) -> None:
         data = self.store.get("region")
         if data is not None:
-            self._use_region(region.unpack(data, self.config.link), zlib.crc32(data))
+            try:
+                self._use_region(region.unpack(data, self.config.link), zlib.crc32(data))
+            except CodecError as error:
+                self.emit("record-damaged", record="region", reason=short(error))
         saved = self.store.get("checkpoint")
         if saved is None:
             return
-        state = msgpack.unpackb(saved)
-        if state["format"] != CHECKPOINT_FORMAT:
-            raise RefusedError(f"checkpoint of format {state['format']}, this version reads {CHECKPOINT_FORMAT}")
-        if state["region_crc"] != self.region_crc:
-            # The region was replaced and the process died before the next checkpoint: its statistics start anew.
+        state = read_state(saved, "checkpoint", CHECKPOINT_FORMAT)
+        self.checkpoint_generation = self.store.generation("checkpoint")
+        learner = self._restored_learner(state["learner"])
+        if state["region_crc"] != self.region_crc or learner is None:
+            # The region was replaced and the process died before the next checkpoint, or another learner is
+            # configured: statistics start anew.
             self.progress.next_number = state["progress"]["next_number"]
             return
-        self.progress = Progress(**state["progress"])
-        self.learner = load_state(state["learner"])
+        self.progress, self.learner = Progress(**state["progress"]), learner
         if state["archive"] is not None:
             record_bytes, n_records = state["archive"]
             self.archive = self._open_archive(record_bytes - _CELL.size, n_records)
             if self.archive.missing:
                 self.emit("archive-damaged", chips=self.archive.missing)
-        if state["task_id"]:
-            labels = self.store.get(f"labels-{state['task_id']}")
-            self.labels = self._checked_labels(labels) if labels is not None else None
+                self.progress.predicted = min(self.progress.predicted, self.archive.n_records)
+
+    def _restored_learner(self, data: bytes) -> Learner | None:
+        """The learner in a checkpoint; None, with an event, if it is not the one that is configured."""
+        try:
+            learner = load_state(data)
+        except StateError as error:
+            self.emit("record-damaged", record="checkpoint", reason=short(error))
+            return None
+        wanted = self.learner
+        same = [(each.name, each.seed, each.max_municipalities) for each in (learner, wanted)]
+        if same[0] != same[1]:
+            reason = f"learner {learner.name}, configured is {wanted.name}"
+            self.emit("record-damaged", record="checkpoint", reason=short(reason))
+            return None
+        return learner
+
+
+def read_state(data: bytes, name: str, version: int) -> dict[str, Any]:
+    """The map in a state record; StateFormatError unless it says that it is of format `version`."""
+    try:
+        state = msgpack.unpackb(data)
+    except (ValueError, msgpack.UnpackException) as error:
+        raise StateFormatError(f"{name}: not a state record ({type(error).__name__})") from error
+    found = state.get("format") if isinstance(state, dict) else None
+    if found != version:
+        raise StateFormatError(f"{name}: state of format {found!r}, this version reads {version}")
+    return dict(state)

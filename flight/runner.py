@@ -21,7 +21,7 @@ import msgpack
 import zmq
 
 from flight.clock import ScaledClock, unix_s, wall_s
-from flight.edge import Edge, Name, PortSpec, new_socket
+from flight.edge import Edge, EdgeError, Name, PortSpec, new_socket
 from flight.step import NEVER, Core, Message, Output
 
 
@@ -34,14 +34,12 @@ class _Stepped:
     def __init__(self, core: Core, name: str, ports: list[PortSpec], control: str) -> None:
         self.core = core
         self.edge = Edge(name, ports)
-        self.control = new_socket(self.edge.context, zmq.DEALER)
-        self.control.connect(control)
-        self.edge.poller.register(self.control, zmq.POLLIN)
+        self.endpoint = control
         self.abandoned: set[tuple[str, int]] = set()
 
     def run(self) -> None:
         try:
-            self._send("join", self.edge.name, os.getpid())
+            self.control = _join(self.edge, self.endpoint)
             kind, incarnation, t = self._command()
             if kind != "welcome":
                 return
@@ -73,24 +71,74 @@ class _Stepped:
         while [name for name in self.edge.missing(names) if name[:2] not in self.abandoned]:
             self.edge.receive(None)
             while self.control.poll(0):
-                self._obey(*_unpack(self.control.recv()))  # only `abandon` can come while we owe an answer
+                if command := self._received():
+                    self._obey(*command)  # only `abandon` can come while we owe an answer
 
     def _done(self, kind: str, outputs: list[Output], next_due: float) -> None:
         sent = [(output.t, output.port, self.edge.send(output)) for output in outputs]
         self._send(kind, sent, next_due, self.core.report())
 
     def _command(self) -> list[Any]:
-        while not self.control.poll(0):
-            self.edge.receive(None)
-        return _unpack(self.control.recv())
+        while True:
+            while not self.control.poll(0):
+                self.edge.receive(None)
+            if command := self._received():
+                return command
+
+    def _received(self) -> list[Any]:
+        command = _unpack(self.control.recv())
+        self.edge.malformed += not command
+        return command
 
     def _send(self, *parts: Any) -> None:
         self.control.send(msgpack.packb(parts))
 
 
+JOIN_TIMEOUT_MS = 30_000
+
+
+def _join(edge: Edge, endpoint: str) -> zmq.Socket[bytes]:
+    """A control socket whose other end has been told who is here; EdgeError if nobody listens."""
+    socket = new_socket(edge.context, zmq.DEALER)
+    socket.connect(endpoint)
+    socket.setsockopt(zmq.SNDTIMEO, JOIN_TIMEOUT_MS)
+    try:
+        socket.send(msgpack.packb(("join", edge.name, os.getpid())))
+    except zmq.Again as error:
+        raise EdgeError(f"{edge.name}: nobody listens at {endpoint} (control)") from error
+    socket.setsockopt(zmq.SNDTIMEO, -1)
+    edge.poller.register(socket, zmq.POLLIN)
+    return socket
+
+
+_NAME = (str, int, int)
+_COMMANDS: dict[str, tuple[Any, ...]] = {
+    "welcome": (int, float),
+    "advance": (float, [_NAME]),
+    "hold": ([_NAME],),
+    "abandon": (str, int),
+    "stop": (),
+}
+
+
 def _unpack(body: bytes) -> list[Any]:
-    parts: list[Any] = msgpack.unpackb(body)
-    return parts
+    """A command of the master: its kind and arguments; empty if it is not one."""
+    try:
+        parts = msgpack.unpackb(body)
+    except (ValueError, msgpack.UnpackException):
+        return []
+    if not isinstance(parts, list) or not parts or not isinstance(parts[0], str) or parts[0] not in _COMMANDS:
+        return []
+    return parts if _fits(parts[1:], _COMMANDS[parts[0]]) else []
+
+
+def _fits(values: Any, kinds: Any) -> bool:
+    """Whether plain values have the types declared: a type, a tuple of them, or a list of one that repeats."""
+    if isinstance(kinds, tuple):
+        return isinstance(values, list) and len(values) == len(kinds) and all(map(_fits, values, kinds))
+    if isinstance(kinds, list):
+        return isinstance(values, list) and all(_fits(value, kinds[0]) for value in values)
+    return isinstance(values, (int, float) if kinds is float else kinds)
 
 
 REPORT_PERIOD_S = 0.25  # of wall time
@@ -100,11 +148,8 @@ class _Watcher:
     """The other end of the control socket while the clock runs by itself: takes reports, may say stop."""
 
     def __init__(self, edge: Edge, endpoint: str) -> None:
-        self.socket = new_socket(edge.context, zmq.DEALER)
-        self.socket.connect(endpoint)
-        edge.poller.register(self.socket, zmq.POLLIN)
+        self.socket = _join(edge, endpoint)
         self._due_s = 0.0
-        self._send("join", edge.name, os.getpid())
 
     def report(self, core: Core, t: float) -> None:
         if wall_s() >= self._due_s:
@@ -113,7 +158,7 @@ class _Watcher:
 
     def says_stop(self) -> bool:
         while self.socket.poll(0):
-            if _unpack(self.socket.recv())[0] == "stop":
+            if _unpack(self.socket.recv()) == ["stop"]:
                 return True
         return False
 

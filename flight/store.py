@@ -17,7 +17,8 @@ from pathlib import Path
 
 MAGIC = b"SWST"
 VERSION = 1
-_HEADER = struct.Struct("<4sHHQQI")  # magic, version, reserved, generation, length, CRC-32 of the payload
+_HEADER = struct.Struct("<4sHHQQI")  # magic, version, reserved, generation, length, CRC-32 of the rest and the payload
+_CRC_AT = _HEADER.size - 4
 
 
 class StoreError(OSError):
@@ -52,6 +53,10 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise StoreError(error.errno, f"cannot write {path}: {error.strerror}") from error
 
 
+def _crc(header: bytes, data: bytes) -> int:
+    return zlib.crc32(data, zlib.crc32(header))
+
+
 def _sync_directory(directory: Path) -> None:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -79,8 +84,9 @@ class Store:
         generations = self._known(name)
         side = int(generations[1] < generations[0])
         generation = max(generations) + 1
-        header = _HEADER.pack(MAGIC, VERSION, 0, generation, len(data), zlib.crc32(data))
-        write_atomically(self._path(name, side), header + data)
+        header = _HEADER.pack(MAGIC, VERSION, 0, generation, len(data), 0)[:_CRC_AT]
+        crc = struct.pack("<I", _crc(header, data))
+        write_atomically(self._path(name, side), header + crc + data)
         generations[side] = generation
         self._generations[name] = generations
         return generation
@@ -127,7 +133,7 @@ class Store:
         magic, version, _, generation, length, crc = _HEADER.unpack(header)
         if magic != MAGIC or version != VERSION:
             return self._damaged(tell, f"{name}.{side}", f"not a record of version {VERSION}")
-        if len(data) != length or zlib.crc32(data) != crc:
+        if len(data) != length or _crc(header[:_CRC_AT], data) != crc:
             return self._damaged(tell, f"{name}.{side}", f"checksum of {len(data)} of {length} bytes does not match")
         return generation, data
 
@@ -140,11 +146,10 @@ class Store:
 class Archive:
     """An append-only file of fixed-size records, each with its own CRC-32; it is open only while it is used.
 
-    What was appended counts only after `sync`; on opening, the caller says how many records its checkpoint vouches for,
-    and the rest is cut off. Records are refused and counted when `capacity` is reached, or when the disk takes no more.
+    What was appended waits in memory until `write`, and counts only after `sync`; the caller says how many records its
+    checkpoint vouches for, and whatever else the file holds is cut off by the first write. Records are refused and
+    counted when `capacity` is reached.
     """
-
-    PENDING_BYTES = 1 << 20
 
     def __init__(self, path: Path, record_bytes: int, capacity: int, n_records: int) -> None:
         self.path = path
@@ -153,62 +158,61 @@ class Archive:
         self.refused = 0
         self._stride = record_bytes + 4
         self._pending: list[bytes] = []
-        path.touch()
-        whole = path.stat().st_size // self._stride
+        whole = path.stat().st_size // self._stride if path.exists() else 0
         self._written = min(n_records, whole)
         self.missing = n_records - self._written
-        os.truncate(path, self._written * self._stride)
 
     @property
     def n_records(self) -> int:
-        """Records appended, synced or not."""
+        """Records appended, written or not."""
         return self._written + len(self._pending)
 
     def append(self, record: bytes) -> bool:
-        """Add a record; False if there is no room for it."""
+        """Add a record; False if the archive is full."""
         if len(record) != self.record_bytes:
             raise ValueError(f"archive record has {len(record)} bytes, expected {self.record_bytes}")
-        if self.n_records >= self.capacity or not self._has_room():
+        if self.n_records >= self.capacity:
             self.refused += 1
             return False
         self._pending.append(record + struct.pack("<I", zlib.crc32(record)))
         return True
 
-    def _has_room(self) -> bool:
-        if len(self._pending) * self._stride < self.PENDING_BYTES:
-            return True
-        try:
-            self._write(sync=False)
-        except StoreError:
-            return False
-        return True
+    def write(self) -> None:
+        """Hand what was appended to the operating system; StoreError if that fails, and it waits in memory."""
+        self._write(sync=False)
 
     def sync(self) -> None:
-        """Bring everything that was appended to the disk."""
+        """Bring everything that was appended to the disk; StoreError if that fails."""
         self._write(sync=True)
 
     def _write(self, sync: bool) -> None:
         try:
-            with self.path.open("r+b") as file:
+            with self.path.open("r+b" if self.path.exists() else "w+b") as file:
                 file.seek(self._written * self._stride)  # over what an earlier write may have left half done
                 file.write(b"".join(self._pending))
-                file.flush()
+                file.truncate()
                 if sync:
                     os.fsync(file.fileno())
         except OSError as error:
-            raise StoreError(error.errno, f"cannot write the archive: {error.strerror}") from error
+            raise StoreError(error.errno, f"cannot write {self.path}: {error.strerror}") from error
         self._written += len(self._pending)
         self._pending.clear()
 
     def read(self, start: int, stop: int) -> list[bytes | None]:
-        """Records start..stop-1; None in place of one whose checksum does not match."""
-        with self.path.open("rb") as file:
-            file.seek(start * self._stride)
-            raw = file.read(max(0, min(stop, self._written) - start) * self._stride)
-        records = [raw[i : i + self._stride] for i in range(0, len(raw), self._stride)]
+        """Records start..stop-1; None in place of one that cannot be read, or whose checksum does not match."""
+        stop = min(stop, self.n_records)
+        n_written = max(0, min(stop, self._written) - start)
+        records = self._read(start, n_written)
         records += self._pending[max(0, start - self._written) : max(0, stop - self._written)]
         return [self._checked(record) for record in records]
 
+    def _read(self, start: int, count: int) -> list[bytes]:
+        raw = b""
+        with contextlib.suppress(OSError), self.path.open("rb") as file:
+            file.seek(start * self._stride)
+            raw = file.read(count * self._stride)
+        return [raw[i * self._stride : (i + 1) * self._stride] for i in range(count)]
+
     def _checked(self, raw: bytes) -> bytes | None:
         record, crc = raw[:-4], raw[-4:]
-        return record if struct.unpack("<I", crc)[0] == zlib.crc32(record) else None
+        return record if len(raw) == self._stride and struct.unpack("<I", crc)[0] == zlib.crc32(record) else None

@@ -20,13 +20,17 @@ EXIT_MEMORY = 75  # the process stepped down before its memory cap did it (EX_TE
 EXIT_CONFIG = 78  # its configuration, keys or state cannot be used: starting again would not help (EX_CONFIG)
 MAX_CRASHES = 8
 CRASH_WINDOW_S = 60.0
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 BACK_OFF_S = (0.0, 0.0, 0.5, 1.0, 2.0, 4.0)
 
 
 def cause(code: int) -> str:
     """Why a process with this exit code (negative: signal) ended."""
     if code < 0:
-        return f"killed by {signal.Signals(-code).name}"
+        try:
+            return f"killed by {signal.Signals(-code).name}"
+        except ValueError:  # most real-time signals have no name
+            return f"killed by signal {-code}"
     known = {0: "ended normally", EXIT_MEMORY: "memory cap reached", EXIT_CONFIG: "unusable configuration or state"}
     return known.get(code, f"exit code {code}")
 
@@ -47,10 +51,10 @@ class Supervisor:
     def run(self) -> int:
         """Supervise until there is nothing more to supervise."""
         die_with_parent() if PARENT_VARIABLE in os.environ else None
-        signal.signal(signal.SIGTERM, self._stop)
-        signal.signal(signal.SIGINT, self._stop)
+        for number in _STOP_SIGNALS:
+            signal.signal(number, self._stop)
         last_cause = ""
-        while True:
+        while not self.stopping:
             code = self._run_once(last_cause)
             last_cause = cause(code)
             if code == 0 or self.stopping:
@@ -61,12 +65,16 @@ class Supervisor:
             if not self._may_restart():
                 log.error("%d crashes in %.0f s: giving up", len(self.crashes), CRASH_WINDOW_S)
                 return 1
+            self._back_off()
+        return 0
 
     def _run_once(self, last_cause: str) -> int:
         environment = one_blas_thread(dict(os.environ))
         environment[PARENT_VARIABLE] = str(os.getpid())
         environment["SWATH_LAST_CAUSE"] = last_cause
         self.child = subprocess.Popen([sys.executable, *self.command], env=environment)
+        if self.stopping:  # the signal came before there was a child to pass it on to
+            self.child.terminate()
         return self.child.wait()
 
     def _may_restart(self) -> bool:
@@ -74,12 +82,17 @@ class Supervisor:
         self.crashes.append(now)
         while now - self.crashes[0] > CRASH_WINDOW_S:
             self.crashes.popleft()
-        if len(self.crashes) > MAX_CRASHES:
-            return False
+        return len(self.crashes) <= MAX_CRASHES
+
+    def _back_off(self) -> None:
+        """Wait, longer after each crash; a signal to stop ends the wait."""
         back_off_s = BACK_OFF_S[min(len(self.crashes), len(BACK_OFF_S) - 1)]
-        if back_off_s:
-            signal.sigtimedwait([], back_off_s)
-        return not self.stopping
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+        try:
+            if not self.stopping and signal.sigtimedwait(_STOP_SIGNALS, back_off_s) is not None:
+                self.stopping = True
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.stopping = True

@@ -7,7 +7,8 @@ appended line by line. `export` turns both into ``products.parquet`` and ``telem
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ class StationArchive:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         (directory / RECEIVED).mkdir(parents=True, exist_ok=True)
+        _end_last_line(directory / LOG)
         self._lines: list[str] = []
 
     def telemetry(self, t_s: float, kind: str, name: str, values: Mapping[str, Any]) -> None:
@@ -52,6 +54,15 @@ class StationArchive:
         self._lines.clear()
 
 
+def _end_last_line(log: Path) -> None:
+    """Cut off the beginning of a line that a station has left when it died."""
+    if log.exists():
+        data = log.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            os.truncate(log, whole)
+
+
 def product_number(name: str) -> int:
     """The running number that flight gave a product: later ones replace earlier ones."""
     return int(name.rpartition("-")[2])
@@ -62,15 +73,22 @@ def export(
 ) -> None:
     """Write ``products.parquet`` and ``telemetry.parquet`` from an archive in `directory`.
 
-    `region` is (region id, rows, cols); `classes` names the classes of each task.
+    `region` is (region id, rows, cols): products of another one are left out. `classes` names those of each task.
     """
     products = ProductArchive(*region)
     for task_id, names in classes.items():
         products.define(task_id, names)
     for path in sorted((directory / RECEIVED).glob("product-*"), key=lambda path: product_number(path.name)):
-        products.add(product.unpack(path.read_bytes(), config))
+        received = product.unpack(path.read_bytes(), config)
+        if received.region_id == products.region_id:
+            products.add(received)
     products.write(directory / "products.parquet")
-    log = directory / LOG
-    with TelemetryArchive(directory / "telemetry.parquet") as telemetry, log.open(encoding="utf-8") as lines:
-        for line in lines:
+    with TelemetryArchive(directory / "telemetry.parquet") as telemetry:
+        for line in _whole_lines(directory / LOG):
             telemetry.append(*json.loads(line))
+
+
+def _whole_lines(log: Path) -> Iterator[str]:
+    if log.exists():
+        with log.open(encoding="utf-8") as lines:
+            yield from (line for line in lines if line.endswith("\n"))

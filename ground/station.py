@@ -19,6 +19,7 @@ from flight.link import events as link_events
 from flight.link import product
 from flight.link.dictionary import Telecommand
 from flight.link.endpoint import Endpoint
+from flight.link.errors import LinkFullError
 from flight.link.events import LinkEvent
 from flight.link.keys import KeyRing
 from flight.link.pack import CodecError
@@ -164,10 +165,13 @@ class Station:
             order = self.orders[self.next_order]
             if order.at_s > t:
                 return
-            if isinstance(order.item, File):
-                self.uploading = self.endpoint.submit(order.item)
-            else:
-                self.endpoint.send(order.item)
+            try:
+                if isinstance(order.item, File):
+                    self.uploading = self.endpoint.submit(order.item)
+                else:
+                    self.endpoint.send(order.item)
+            except LinkFullError:  # until the spacecraft has answered some
+                return
             self.next_order += 1
 
     def _transmit(self, t: float) -> list[Output]:
@@ -186,7 +190,8 @@ class Station:
         if self.windows:
             due = self.windows[0].los_s if self._view else self.windows[0].aos_s
         if self.uploading is None and self.next_order < len(self.orders):
-            due = min(due, self.orders[self.next_order].at_s)
+            at_s = self.orders[self.next_order].at_s
+            due = min(due, at_s if at_s > t else NEVER)  # one that is late waits for room
         if self._view:
             due = min(due, max(self.endpoint.next_due(t), self._radio_free_s))
         return max(due, t)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,6 +38,8 @@ class InProcess:
 
     def __init__(self, plan: Plan, directory: Path, sockets: Path) -> None:
         spec, config = directory / "spec", plan.scenario.flight_config()
+        # The memory of this process is not flight's: no cap on it.
+        config = dataclasses.replace(config, caps=dataclasses.replace(config.caps, memory_bytes=1 << 36))
         makers: dict[str, Callable[[], Any]] = {
             kind: (lambda kind=kind: node.make_core(kind, spec, plan.imagery)) for kind in node.KINDS
         }

@@ -72,7 +72,10 @@ def open_source(scenario: Scenario, data: Path | None) -> Imagery:
     if data is not None:
         return open_imagery(data)
     world = scenario.world
-    return World(scenario.seed, world.rows, world.cols, world.municipalities)
+    try:
+        return World(scenario.seed, world.rows, world.cols, world.municipalities)
+    except ValueError as error:
+        raise PlanError(f"world: {error}") from error
 
 
 def make_plan(scenario: Scenario, data: Path | None = None) -> Plan:

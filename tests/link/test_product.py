@@ -25,7 +25,7 @@ def content(product: Product) -> tuple[object, ...]:
 
 products = st.builds(
     make,
-    cells=st.lists(st.integers(0, 2**21 - 1), min_size=1, max_size=80, unique=True)
+    cells=st.lists(st.integers(0, CONFIG.max_region_chips - 1), min_size=1, max_size=80, unique=True)
     | st.integers(0, 1000).map(lambda start: list(range(start, start + 50))),
     classes=st.integers(2, 20),
     levels=st.integers(2, 255),

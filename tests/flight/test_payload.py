@@ -1,0 +1,150 @@
+"""The payload by itself: what it refuses, what it keeps, and learning from very little."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from flight.link import labelset, region
+from flight.link.region import Region
+from flight.payload import Payload, RefusedError
+from flight.store import Store
+from flight.telemetry import EventLog
+from tests.flight.flight_world import EARTH, LEARNERS_TESTED, config, label_set, make_chip, make_region, region_file
+
+
+def payload(directory, learner="moments", **changes):
+    log = EventLog()
+    made = Payload(config(learner, **changes), Store(directory), lambda name, **values: log.add(0.0, name, **values))
+    made.log = log
+    return made
+
+
+def events(made):
+    return [event.name for event in made.log.recent]
+
+
+def ready(directory, learner="moments", **labels):
+    made = payload(directory, learner)
+    made.receive_region(region_file().data)
+    made.receive_labels(labelset.pack(label_set(**labels)))
+    return made
+
+
+def test_without_a_region_nothing_is_learned(tmp_path):
+    made = payload(tmp_path)
+    with pytest.raises(RefusedError, match="no region"):
+        made.ingest([make_chip(0)])
+    with pytest.raises(RefusedError, match="unknown region 1"):
+        made.receive_labels(labelset.pack(label_set()))
+
+
+@pytest.mark.parametrize("learner", LEARNERS_TESTED)
+@pytest.mark.parametrize(
+    "chips",
+    [
+        [make_chip(0)],
+        [make_chip(i, image=np.zeros((24, 24, 3), np.uint8)) for i in range(12)],
+        [make_chip(i, image=np.full((24, 24, 3), 255, np.uint8)) for i in range(12)],
+        [make_chip(i) for i in range(6)],
+        [make_chip(i, image=np.full((16, 16, 1), i, np.uint8)) for i in range(12)],
+    ],
+    ids=["one chip", "black", "white", "one municipality", "one band"],
+)
+def test_the_least_imagery_gives_a_model_and_predictions(learner, chips, tmp_path):
+    made = ready(tmp_path, learner)
+    made.ingest(chips)
+    while made.pending_steps:
+        made.train(1000)
+    product = made.predict(100)
+    assert len(product.cells) == len(chips)
+    assert np.allclose(product.proportions.sum(axis=1), 1.0, atol=1e-3)
+    assert events(made)[-1] == "model-ready"
+
+
+@pytest.mark.parametrize("learner", LEARNERS_TESTED)
+def test_one_labelled_municipality_is_enough_and_none_is_not_a_fault(learner, tmp_path):
+    made = ready(tmp_path / "one", learner, share=0.125)
+    none = ready(tmp_path / "none", learner, share=0.0)
+    for each in (made, none):
+        each.ingest([make_chip(i) for i in range(48)])
+        while each.pending_steps:
+            each.train(1000)
+    assert made.has_model and made.to_predict == 48
+    assert not none.has_model and none.to_predict == 0 and none.predict(10) is None
+    with pytest.raises(RefusedError, match="no model"):
+        none.model()
+
+
+def test_chips_that_nobody_owns_are_predicted_and_teach_no_municipality(tmp_path):
+    sea = make_region()
+    bags, weights = sea.bags.copy(), sea.weights.copy()
+    bags[:6], weights[:6] = -1, 0
+    made = payload(tmp_path)
+    made.receive_region(region.pack(dataclasses.replace(sea, bags=bags, weights=weights)))
+    made.receive_labels(labelset.pack(label_set()))
+    made.ingest([make_chip(i) for i in range(12)])
+    made.train(1)
+    assert made.predict(100).cells.tolist() == list(range(12))
+
+
+def test_as_many_municipalities_as_the_link_allows_can_be_learned(tmp_path):
+    n = 70_000
+    bags = np.full((n, 4), -1, np.int32)
+    bags[:, 0] = np.arange(n)
+    weights = np.zeros((n, 4), np.uint8)
+    weights[:, 0] = 255
+    many = Region(1, n // 100, 100, tuple(map(str, range(n))), bags, weights)
+    made = payload(tmp_path, max_municipalities=n)
+    made.receive_region(region.pack(many))
+    made.ingest([dataclasses.replace(make_chip(0), row=699, col=99)])
+    assert made.progress.chips == 1
+
+
+def test_a_checkpoint_holds_everything_and_goes_on_in_the_middle_of_training(tmp_path):
+    made = ready(tmp_path, "downconv")
+    made.ingest([make_chip(i) for i in range(48)])
+    made.train(7)
+    made.checkpoint()
+    again = payload(tmp_path, "downconv")
+    again.resume_task(1)
+    assert again.checkpoint_generation == 1
+    assert (again.pending_steps, again.archive.n_records) == (made.pending_steps, 48)
+    for each in (made, again):
+        each.train(1000)
+    assert again.progress == made.progress
+    np.testing.assert_array_equal(again.predict(48).proportions, made.predict(48).proportions)
+
+
+def test_the_same_labels_again_do_not_train_again(tmp_path):
+    made = ready(tmp_path)
+    made.ingest([make_chip(i) for i in range(48)])
+    made.train(1)
+    made.predict(48)
+    made.receive_labels(labelset.pack(label_set(version=2)))
+    assert made.label_version == 2 and made.pending_steps == 0 and made.to_predict == 0
+
+
+def test_labels_that_are_not_to_be_activated_wait_until_they_are_asked_for(tmp_path):
+    made = ready(tmp_path)
+    made.receive_labels(labelset.pack(label_set(2, activate=False)))
+    assert made.task_id == 1
+    made.set_task(2)
+    assert made.task_id == 2 and events(made)[-1] == "labels-loaded"
+
+
+def test_labels_of_the_active_task_are_used_at_once_whatever_they_say(tmp_path):
+    made = ready(tmp_path)
+    made.receive_labels(labelset.pack(label_set(version=2, activate=False)))
+    assert made.label_version == 2
+
+
+def test_limits_that_were_lowered_make_records_unusable_and_nothing_worse(tmp_path):
+    made = ready(tmp_path)
+    made.ingest([make_chip(i) for i in range(len(EARTH.chips))])
+    made.checkpoint()
+    again = payload(tmp_path, max_region_chips=20)
+    again.resume_task(1)
+    assert again.region is None and again.labels is None
+    assert events(again) == ["record-damaged"] * 2
+    assert again.progress.next_number == len(EARTH.chips)

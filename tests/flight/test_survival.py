@@ -1,0 +1,344 @@
+"""Kills, power cuts, full disks, damaged records, too little memory: nothing acknowledged is lost."""
+
+import errno
+import os
+from pathlib import Path
+
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flight.executive import Executive
+from flight.link.dictionary import Telecommand
+from flight.link.endpoint import Endpoint
+from flight.link.events import CommandAcknowledged, TelemetryReceived
+from flight.store import StateFormatError, Store
+from tests.flight.flight_world import (
+    EARTH,
+    LEARNERS_TESTED,
+    MIB,
+    SLOW,
+    SYNCS,
+    PowerCut,
+    World,
+    config,
+    flown,
+    intercept,
+    label_file,
+    region_file,
+)
+
+
+def complete(world, undisturbed):
+    """The mission ended as one that nothing happened to."""
+    assert world.weights() == undisturbed.weights()
+    assert world.flight.payload.progress.chips == len(EARTH.chips)
+    assert world.flight.payload.label_version == 1
+    np.testing.assert_array_equal(world.received(1), undisturbed.received(1))
+    assert not np.isnan(world.received(1)).any()
+
+
+# Kills
+
+
+def fly_with_kills(directory, learner, kills_s):
+    world = World(directory, config(learner, **SLOW))
+    world.begin()
+    for at_s in kills_s:
+        world.run(max(0.0, at_s - world.t))
+        world.kill()
+        world.run(0.7)
+        world.start()
+    world.settle()
+    return world
+
+
+@pytest.mark.parametrize("learner", LEARNERS_TESTED)
+def test_one_kill_at_any_time_costs_no_chip_no_label_and_no_bit_of_the_weights(learner, tmp_path, undisturbed):
+    end_s = undisturbed[learner].t
+    for i, at_s in enumerate(np.linspace(0.0, end_s, 40)):
+        world = fly_with_kills(tmp_path / str(i), learner, [at_s])
+        complete(world, undisturbed[learner])
+        assert world.told("restarted")[-1]["incarnation"] == 2
+
+
+@pytest.mark.parametrize("learner", LEARNERS_TESTED)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(kills=st.lists(st.floats(0.0, 1.5), min_size=2, max_size=5))
+def test_several_kills_cost_no_more_than_one(learner, kills, tmp_path_factory, undisturbed):
+    kills_s = sorted(share * undisturbed[learner].t for share in kills)
+    complete(fly_with_kills(tmp_path_factory.mktemp("kills"), learner, kills_s), undisturbed[learner])
+
+
+class Power:
+    """Goes away at the k-th of the calls that bring something to the disk."""
+
+    def __init__(self, patch, at=None):
+        self.calls, self.at = 0, at
+        intercept(patch, SYNCS, self._count)
+
+    def _count(self, name, *arguments):
+        self.calls += 1
+        if self.calls == self.at:
+            raise PowerCut
+
+
+def fly_with_a_power_cut(directory, at):
+    with pytest.MonkeyPatch.context() as patch:
+        power = Power(patch, at)
+        world = None
+        try:
+            world = World(directory, config(queue_chips=32, checkpoint_s=1.0))
+            world.begin()
+            world.settle()
+        except PowerCut:
+            for leftover in directory.glob("*.tmp"):  # what was not synced may be anything
+                os.truncate(leftover, leftover.stat().st_size // 2)
+            if world is None:
+                world = World(directory, config(queue_chips=32, checkpoint_s=1.0))
+                world.begin()
+            else:
+                world.restart()
+            world.settle()
+    return world, power.calls
+
+
+def test_a_power_cut_at_any_write_loses_nothing_that_was_acknowledged(tmp_path):
+    undisturbed, calls = fly_with_a_power_cut(tmp_path / "whole", None)
+    assert calls > 20
+    for at in range(1, calls + 1):
+        world, _ = fly_with_a_power_cut(tmp_path / str(at), at)
+        complete(world, undisturbed)
+        assert world.log["record-damaged"] + world.flight.log.counts["record-damaged"] == 0
+
+
+def test_a_kill_between_a_file_s_arrival_and_its_acceptance_brings_the_file_again(tmp_path, monkeypatch):
+    world = World(tmp_path)
+    world.contact()
+    world.orders = [region_file()]
+
+    def die(endpoint, transfer_id):
+        raise PowerCut
+
+    with monkeypatch.context() as patch, pytest.raises(PowerCut):
+        patch.setattr(Endpoint, "accept", die)
+        world.run(30)
+    world.restart()
+    world.until(lambda: world.outcome(1) == "ok", 60)
+    assert world.flight.payload.region is not None
+
+
+def test_a_telecommand_that_died_before_it_was_saved_is_executed_after_all(tmp_path, monkeypatch):
+    world = flown(tmp_path)
+    world.upload(label_file(2, activate=False))
+
+    def die(executive):
+        raise PowerCut
+
+    number = world.ground.send(Telecommand("set-task", {"task_id": 2}))
+    with monkeypatch.context() as patch, pytest.raises(PowerCut):
+        patch.setattr(Executive, "_save", die)
+        world.run(30)
+    assert not any(event.number == number for event in world.of(CommandAcknowledged))
+    world.restart()
+    assert world.flight.payload.task_id == 1
+    world.until(lambda: any(event.number == number for event in world.of(CommandAcknowledged)))
+    assert world.flight.payload.task_id == 2
+
+
+def test_a_command_that_was_acknowledged_holds_after_a_kill(tmp_path):
+    world = flown(tmp_path)
+    world.upload(label_file(2, activate=False))
+    assert world.command("set-task", task_id=2) == ("executed", "")
+    world.restart()
+    assert world.flight.payload.task_id == 2
+    world.settle()
+    world.products.clear()
+    assert world.command("predict", task_id=2) == ("executed", "")
+    world.restart()
+    world.settle()
+    assert not np.isnan(world.received(2)).any()
+
+
+def test_no_product_number_is_used_twice_over_kills(tmp_path):
+    world = World(tmp_path, config(**{**SLOW, "checkpoint_s": 60.0, "product_chips": 4}))
+    world.begin()
+    for _ in range(4):
+        before = len(world.products)
+        world.until(lambda before=before: len(world.products) > before)
+        world.restart()
+    world.settle()
+    numbers = [name.rpartition("-")[2] for name in world.products]
+    assert len(numbers) == len(set(numbers)) > 12
+
+
+# Disk
+
+
+class Disk:
+    """A disk that can be full."""
+
+    def __init__(self, patch, directory):
+        self.full, self.directory = False, directory
+        intercept(patch, [(Path, "open")], self._open)
+
+    def _open(self, name, path, mode="r", *arguments):
+        if self.full and self.directory in path.parents and set(mode) & set("wa+"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+def test_a_full_disk_is_told_acknowledges_nothing_and_the_mission_goes_on_when_there_is_room(
+    share, tmp_path, monkeypatch, undisturbed
+):
+    disk = Disk(monkeypatch, tmp_path)
+    world = World(tmp_path, config(**SLOW))
+    world.begin()
+    world.run(share * undisturbed["moments"].t)
+    disk.full = True
+    world.run(3.0)  # what had been said before is on its way
+    acknowledged, delivered = world.recorder.acknowledged, len(world.events)
+    world.run(60.0)
+    assert world.recorder.acknowledged == acknowledged
+    assert [event for event in world.events[delivered:] if not isinstance(event, TelemetryReceived)] == []
+    disk.full = False
+    world.settle()
+    complete(world, undisturbed["moments"])
+    assert 1 <= world.flight.log.counts["write-failed"] <= 20
+
+
+def test_what_is_acknowledged_is_on_disk_even_if_the_disk_is_full_when_the_file_arrives(tmp_path, monkeypatch):
+    disk = Disk(monkeypatch, tmp_path)
+    world = World(tmp_path)
+    world.contact()
+    world.run(1.0)
+    disk.full = True
+    world.orders = [region_file()]
+    world.run(120.0)
+    assert world.outcome(1) is None and world.flight.payload.region is None
+    assert world.flight.log.counts["write-failed"] > 0
+    disk.full = False
+    world.until(lambda: world.outcome(1) == "ok", 60)
+    world.until(lambda: world.told("write-failed"), 60)
+    world.restart()
+    assert world.flight.payload.region is not None
+
+
+def damage(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 16
+    path.write_bytes(data)
+
+
+def newest(directory, name):
+    """The sides of a record, newest first."""
+    return sorted(
+        directory.glob(f"{name}.[01]"), key=lambda path: int.from_bytes(path.read_bytes()[8:16], "little"), reverse=True
+    )
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "mission", "labels-1", "region"])
+@pytest.mark.parametrize("which", [[0], [1], [0, 1]])
+def test_damaged_records_are_told_and_the_mission_is_complete_in_the_end(name, which, tmp_path):
+    world = flown(tmp_path / "state", **SLOW)
+    world.upload(label_file(1), region_file())  # both have two generations now
+    weights = world.weights()
+    world.kill()
+    paths = newest(tmp_path / "state", name)
+    assert len(paths) == 2
+    for i in which:
+        damage(paths[i])
+    world.start()
+    told = [event.values["record"] for event in world.flight.log.recent if event.name == "record-damaged"]
+    assert [f"{name}.{paths[i].suffix[1]}" in told for i in which] == [True] * len(which)
+    for _ in range(2):  # never a loop
+        world.restart()
+    if which == [0, 1] and name in ("region", "labels-1"):
+        world.upload(region_file(), label_file(1))
+    world.run(60.0)
+    if (name == "checkpoint" and 0 in which) or (name == "region" and which == [0, 1]):
+        # The recorder has forgotten the chips that these statistics were made of: new ones teach again.
+        assert bool(world.told("chips-lost")) is (name == "checkpoint")
+        world.image()
+        world.settle()
+        assert world.flight.payload.learner.n_chips_ >= len(EARTH.chips)
+        assert world.weights()
+    else:
+        assert world.weights() == weights
+    assert world.command("ping", echo=7) == ("executed", "")
+
+
+def test_with_the_link_s_state_lost_the_ground_still_hears_the_spacecraft(tmp_path):
+    world = flown(tmp_path / "state")
+    world.run(3600.0)
+    world.kill()
+    for path in newest(tmp_path / "state", "mission"):
+        path.unlink()
+    world.start()
+    before = len(world.told("pong"))
+    assert world.command("ping", echo=1)[0] == "executed"
+    world.until(lambda: len(world.told("pong")) > before, 5)
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "mission"])
+@pytest.mark.parametrize("state", [{"format": 99}, {}, [1, 2], b"x"])
+def test_a_state_of_a_foreign_format_is_refused_and_left_alone(name, state, tmp_path):
+    Store(tmp_path).put(name, msgpack.packb(state))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(StateFormatError, match=f"{name}: .*format"):
+        World(tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_state_of_another_link_is_refused(tmp_path):
+    flown(tmp_path)
+    with pytest.raises(StateFormatError, match=r"mission: link\.spacecraft_id"):
+        World(tmp_path, config(spacecraft_id=7))
+
+
+def test_another_learner_starts_anew_and_says_so(tmp_path):
+    flown(tmp_path).kill()
+    world = World(tmp_path, config("downconv"))
+    assert [event.values["reason"] for event in world.flight.log.recent if event.name == "record-damaged"] == [
+        "learner moments, configured is downconv"
+    ]
+    assert world.flight.payload.progress.chips == 0 and world.flight.acknowledged == len(EARTH.chips)
+
+
+# Memory
+
+
+def test_above_the_memory_cap_flight_saves_everything_and_steps_down(tmp_path):
+    reading = [60 * MIB]
+    world = World(tmp_path, config(**SLOW, memory_bytes=100 * MIB), rss_bytes=lambda: reading[0])
+    world.begin()
+    world.until(lambda: world.flight.payload.progress.chips > 10)
+    reading[0] = 101 * MIB
+    with pytest.raises(MemoryError, match=r"caps\.memory_bytes"):
+        world.settle()
+    chips = world.flight.payload.progress.chips
+    reading[0] = 60 * MIB
+    world.restart()
+    assert world.flight.payload.progress.chips == chips
+    world.settle()
+    assert world.flight.payload.progress.chips == 48
+    (told,) = world.told("cap-reached")
+    assert (told["cap"], told["reason"]) == ("memory", "101 MiB resident, allowed are 100")
+
+
+@pytest.mark.parametrize("where", ["partial_fit", "train", "predict_summaries", "state"])
+def test_a_memory_error_in_the_middle_of_work_corrupts_nothing(where, tmp_path, monkeypatch, undisturbed):
+    world = World(tmp_path, config(**SLOW))
+    world.begin()
+
+    def fail(*arguments, **keywords):
+        raise MemoryError
+
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(type(world.flight.payload.learner), where, fail)
+        world.settle()
+    world.restart()
+    world.settle()
+    complete(world, undisturbed["moments"])

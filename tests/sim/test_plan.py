@@ -1,0 +1,128 @@
+"""What follows from a scenario before anything runs."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from flight.link import labelset, region
+from flight.link.packet import FileKind
+from flight.link.transfer import File
+from ground.imagery import TRAIN
+from sim.plan import PlanError, label_set, make_plan
+from sim.scenario import CommandOrder, LabelOrder, WorldSection, load_scenario
+from sim.world import World
+
+
+def scenario(**changes):
+    demo = dataclasses.replace(load_scenario("demo"), world=WorldSection(20, 20, 30), duration_h=24.0)
+    return dataclasses.replace(demo, **changes)
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return make_plan(scenario())
+
+
+def with_camera(revisit, **changes):
+    demo = load_scenario("demo")
+    return scenario(camera=dataclasses.replace(demo.camera, revisit=revisit, **changes), duration_h=72.0)
+
+
+def test_the_region_goes_first_and_decodes_to_the_region_of_the_imagery(plan):
+    first = plan.orders[0].item
+    assert first.kind is FileKind.REGION
+    decoded = region.unpack(first.data, plan.scenario.flight_config().link)
+    expected = plan.region.quantised()
+    np.testing.assert_array_equal(decoded.bags, expected.bags)
+    assert decoded.codes == plan.imagery.codes
+
+
+def test_orders_are_in_the_order_of_their_times_and_hold_what_the_scenario_asks_for(plan):
+    times = [order.at_s for order in plan.orders]
+    assert times == sorted(times)
+    names = [order.item.name for order in plan.orders]
+    assert names == ["region", "labels-1-1", "ping", "labels-1-2", "labels-2-1", "get-model"]
+    sizes = [len(o.item.data) for o in plan.orders if isinstance(o.item, File) and o.item.kind is FileKind.LABEL_SET]
+    assert plan.label_bytes == sum(sizes)
+
+
+def test_only_rows_of_training_municipalities_are_ever_sent(plan):
+    training = plan.imagery.bag_split == TRAIN
+    assert 0 < training.sum() < len(training)
+    files = [o.item for o in plan.orders if isinstance(o.item, File) and o.item.kind is FileKind.LABEL_SET]
+    assert len(files) == len(plan.sent) == 3
+    for file in files:
+        sent = labelset.unpack(file.data, plan.scenario.flight_config().link)
+        assert not (~sent.missing & ~training).any()
+        assert (~sent.missing).any()
+
+
+def test_what_is_said_to_be_sent_is_what_the_satellite_decodes(plan):
+    files = [o.item for o in plan.orders if isinstance(o.item, File) and o.item.kind is FileKind.LABEL_SET]
+    for file, sent in zip(files, plan.sent, strict=True):
+        decoded = labelset.unpack(file.data, plan.scenario.flight_config().link)
+        np.testing.assert_array_equal(decoded.proportions, sent.proportions)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 7])
+def test_a_larger_share_of_rows_contains_a_smaller_one(seed):
+    imagery = World(seed, 12, 12, 12, missing=0.0)
+    before, rows = np.zeros(12, bool), []
+    for share in np.linspace(0.0, 1.0, 9):
+        wanted = LabelOrder(share=float(share))
+        there = ~label_set(imagery, imagery.tasks[0], wanted, seed).missing
+        assert not (before & ~there).any()
+        before = there
+        rows.append(int(there.sum()))
+    assert rows[0] == 0 and rows[-1] == (imagery.bag_split == TRAIN).sum()
+
+
+def test_a_task_that_the_imagery_does_not_have_is_left_out_and_named():
+    plan = make_plan(scenario(labels=(LabelOrder(task=1), LabelOrder(task=9))))
+    assert len(plan.sent) == 1 and plan.skipped == ["labels of task 9: the imagery has 2 task(s)"]
+
+
+def test_without_revisits_no_cell_is_imaged_twice_and_none_is_left_out():
+    once, again = make_plan(with_camera(False)), make_plan(with_camera(True))
+    cells = np.concatenate([each.cells for each in once.overpasses])
+    assert len(np.unique(cells)) == len(cells)
+    assert set(cells.tolist()) == set(np.concatenate([each.cells for each in again.overpasses]).tolist())
+    assert sum(each.cells.size for each in again.overpasses) > len(cells)
+    assert all(each.cells.size == each.t_s.size > 0 for each in once.overpasses)
+
+
+def test_the_scene_of_a_chip_is_its_last_overpass(plan):
+    scenes, last = plan.scene_of(), {}
+    for overpass in plan.overpasses:
+        last |= dict.fromkeys(overpass.cells.tolist(), overpass.scene)
+    chips = plan.chip_at()
+    for cell, scene in last.items():
+        assert scenes[chips[cell]] == scene
+    assert (scenes[[chip for cell, chip in enumerate(chips) if cell not in last]] == -1).all()
+
+
+def test_the_same_scenario_gives_the_same_plan(plan):
+    again = make_plan(scenario())
+    assert [order.item for order in again.orders] == [order.item for order in plan.orders]
+    assert again.contacts == plan.contacts
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"world": WorldSection(4, 4, 10)}, "world: n_municipalities is 10"),
+        ({"duration_h": 0.05}, "no pass over Svalbard, Darmstadt in 0.05 h"),
+        ({"labels": (LabelOrder(task=9),)}, "no label set is sent"),
+        ({"duration_h": 2.0}, "the region is never in reach of the camera by day"),
+    ],
+)
+def test_what_cannot_be_flown_is_an_error_that_says_why(changes, message):
+    with pytest.raises(PlanError, match=message):
+        make_plan(scenario(**changes))
+
+
+def test_commands_go_up_at_their_times():
+    plan = make_plan(scenario(commands=(CommandOrder("set-task", 3.0, {"task_id": 2}),)))
+    (order,) = [order for order in plan.orders if order.item.name == "set-task"]
+    assert order.at_s == 3 * 3600 and order.item.args == {"task_id": 2}
