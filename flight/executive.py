@@ -14,9 +14,11 @@ from typing import Any
 
 import msgpack
 
-from flight.caps import MemoryWatch, status_bytes
-from flight.clock import cpu_s, wall_s
+from flight import housekeeping
+from flight.caps import MemoryWatch
+from flight.clock import wall_s
 from flight.config import FlightConfig, LinkConfig
+from flight.housekeeping import U16, U32
 from flight.ingest import ChipQueue
 from flight.link import events as link_events
 from flight.link import product
@@ -30,14 +32,13 @@ from flight.link.transfer import File
 from flight.payload import Payload, RefusedError, read_state
 from flight.step import NEVER, Message, Output, Step
 from flight.store import Damage, StateFormatError, Store, StoreError
-from flight.telemetry import EventLog, short
+from flight.telemetry import EventLog, Retask, short
 
 MISSION_FORMAT = 1
 PRODUCT_PRIORITY, MODEL_PRIORITY = 120, 110
 REJECTION_PERIOD_S = 10.0  # refused frames are told of in sums, at most so often
 PRODUCT_RETRY_S = 30.0
 WRITE_RETRY_S = 10.0  # so long after a failed write the next one is tried
-U16, U32 = 0xFFFF, 0xFFFFFFFF
 
 
 @dataclass
@@ -47,27 +48,6 @@ class Job:
     mode: str
     until: float
     run: Callable[[], None]
-
-
-@dataclass
-class Retask:
-    """From the last byte of a new task's labels to the first prediction: mission time, wall time and CPU [s]."""
-
-    task_id: int
-    t_s: float
-    wall_s: float
-    cpu_s: float
-    done: bool = False
-
-    @classmethod
-    def begin(cls, task_id: int, t: float) -> Retask:
-        """Start the stopwatches."""
-        return cls(task_id, t, wall_s(), cpu_s())
-
-    def end(self, t: float) -> None:
-        """Stop them."""
-        self.t_s, self.wall_s, self.cpu_s = t - self.t_s, wall_s() - self.wall_s, cpu_s() - self.cpu_s
-        self.done = True
 
 
 class Executive:
@@ -296,7 +276,7 @@ class Executive:
     def _tell(self) -> None:
         """Hand housekeeping and events to the link."""
         if self.t >= self._housekeeping_s:
-            self.endpoint.send(Telemetry("housekeeping", self._housekeeping()), 20)
+            self.endpoint.send(Telemetry("housekeeping", housekeeping.housekeeping(self)), 20)
             self._housekeeping_s = self.t + self.config.executive.housekeeping_s
         if self.rejected and self.t >= self._rejections_s:
             for (what, reason), count in self.rejected.items():
@@ -453,62 +433,9 @@ class Executive:
         """What the executive is doing, in the dictionary's words."""
         return self.job.mode if self.job is not None else "idle"
 
-    def _housekeeping(self) -> dict[str, Any]:
-        progress, counters, queue = self.payload.progress, self.endpoint.counters, self.queue.counters
-        rejected = counters.frames_rejected
-        known = ("bad_crc", "bad_tag", "unknown_key", "replayed")
-        return {
-            "t_s": self.t,
-            "mode": self.mode,
-            "incarnation": self.incarnation,
-            "chips_ingested": progress.chips,
-            "chips_dropped": min(progress.chips_refused + queue["lost"] + queue["overflow"] + queue["malformed"], U32),
-            "chips_queued": len(self.queue),
-            "checkpoint_generation": self.payload.checkpoint_generation,
-            "checkpoint_failures": min(self.log.counts["write-failed"], U16),
-            "task_id": self.payload.task_id,
-            "label_version": self.payload.label_version,
-            "model_digest": progress.model_digest[: product.DIGEST_BYTES],
-            "training_steps_done": progress.steps,
-            "training_steps_pending": self.payload.pending_steps,
-            "rss_bytes": self.rss_bytes(),
-            "frames_accepted": counters.frames_accepted,
-            "frames_rejected_crc": rejected["bad_crc"],
-            "frames_rejected_tag": rejected["bad_tag"] + rejected["unknown_key"],
-            "frames_rejected_replay": rejected["replayed"],
-            "frames_rejected_other": sum(rejected.values()) - sum(rejected[reason] for reason in known),
-            "packets_rejected": sum(counters.packets_rejected.values()),
-            "files_open": len(self.endpoint.progress()),
-            "files_received": counters.files_received,
-            "telemetry_dropped": counters.telemetry_dropped,
-        }
-
     def report(self) -> dict[str, Any]:
         """Counters and state, for whoever watches the simulation."""
-        if not self.up:
-            return {}
-        progress = self.payload.progress
-        return {
-            "mode": self.mode,
-            "incarnation": self.incarnation,
-            "chips": progress.chips,
-            "chips_refused": progress.chips_refused,
-            "acknowledged": self.acknowledged,
-            "queue": dict(self.queue.counters),
-            "task_id": self.payload.task_id,
-            "label_version": self.payload.label_version,
-            "pending_steps": self.payload.pending_steps,
-            "steps": progress.steps,
-            "weights_sha256": progress.model_digest.hex(),
-            "n_parameters": self.payload.learner.n_parameters if self.payload.labels is not None else 0,
-            "to_predict": self.payload.to_predict,
-            "checkpoint_generation": self.payload.checkpoint_generation,
-            "events": dict(self.log.counts),
-            "retask": vars(self.retask) if self.retask is not None and self.retask.done else None,
-            "chips_per_s": self.ingested / self.ingest_wall_s if self.ingest_wall_s else None,
-            "peak_rss_bytes": status_bytes("VmHWM"),
-            "cpu_s": cpu_s(),
-        }
+        return housekeeping.report(self) if self.up else {}
 
 
 def _unused_number(t: float, link: LinkConfig) -> int:

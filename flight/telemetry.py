@@ -1,10 +1,12 @@
-"""The event log: events of the dictionary, counted, the latest kept, and those that still have to go down."""
+"""Events of the dictionary, counted, the latest kept, and those that still have to go down; and a stopwatch."""
 
 from __future__ import annotations
 
 from collections import Counter, deque
+from dataclasses import dataclass
 from typing import Any
 
+from flight.clock import cpu_s, wall_s
 from flight.link.dictionary import Telemetry, encode
 
 LOG_LENGTH = 256
@@ -30,3 +32,24 @@ class EventLog:
 def short(reason: object, limit: int = 48) -> str:
     """A reason as it fits an event: printable ASCII, at most `limit` characters."""
     return "".join(char if char.isascii() and char.isprintable() else "?" for char in str(reason))[:limit]
+
+
+@dataclass
+class Retask:
+    """From the last byte of a new task's labels to the first prediction: mission time, wall time and CPU [s]."""
+
+    task_id: int
+    t_s: float
+    wall_s: float
+    cpu_s: float
+    done: bool = False
+
+    @classmethod
+    def begin(cls, task_id: int, t: float) -> Retask:
+        """Start the stopwatches."""
+        return cls(task_id, t, wall_s(), cpu_s())
+
+    def end(self, t: float) -> None:
+        """Stop them."""
+        self.t_s, self.wall_s, self.cpu_s = t - self.t_s, wall_s() - self.wall_s, cpu_s() - self.cpu_s
+        self.done = True
