@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.contenders import Contender, contenders
 from benchmarks.rows import Row, summary
+from benchmarks.splits import SPLITS, NoSplitError, resplit
 from flight.clock import cpu_s
 from flight.learn import LEARNERS, Learner
 from flight.learn.features import CellFeatures
@@ -23,8 +25,9 @@ if TYPE_CHECKING:
     from ground.imagery import Imagery, Task
 
 _BATCH = 64
-_SECONDS = ("ingest_s", "train_s")
-_SPLITS = {"validation": 1, "test": 2}
+_COSTS = ("rate", "parameters", "state_bytes", "ingest_s", "train_s")
+_PARTS = {"validation": 1, "test": 2}
+_UNITS = {"ingest_s": "s", "train_s": "s", "parameters": "1", "state_bytes": "bytes"}
 Soft = Callable[[NDArray[np.integer]], NDArray[np.floating]]
 
 
@@ -33,11 +36,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", nargs="+", type=Path, default=[], metavar="FILE", help="imagery files (.npz)")
     parser.add_argument("--learner", nargs="+", choices=sorted(LEARNERS), default=sorted(LEARNERS))
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ... of each learner")
-    parser.add_argument("--split", choices=sorted(_SPLITS), default="test", help="municipalities that are scored")
+    parser.add_argument("--split", choices=SPLITS, default="file", help="the file's, dealt anew, or by tile")
+    parser.add_argument("--score", choices=sorted(_PARTS), default="test", help="municipalities that are scored")
+    parser.add_argument("--validation-tiles", type=int, nargs="+", default=[4], metavar="TILE", help="with disjoint")
+    parser.add_argument("--test-tiles", type=int, nargs="+", default=[5, 6], metavar="TILE", help="with disjoint")
 
 
 def run(args: argparse.Namespace) -> list[Row]:
-    """Learn from the training municipalities' chips and label rows; score the chips of the chosen split."""
+    """Learn from the training municipalities' chips and label rows; score the chips of the chosen part.
+
+    Learning rates are chosen once, with seed 0, by the soft error on validation municipalities; with ``--quick`` every
+    learner keeps its own, and there is one seed.
+    """
     if not args.data:
         return [Row("accuracy", None, "", why="it needs imagery: --data FILE ...")]
     try:
@@ -47,8 +57,16 @@ def run(args: argparse.Namespace) -> list[Row]:
     found: list[Row] = []
     for path in args.data:
         imagery = open_imagery(path)
+        try:
+            parts = [
+                resplit(imagery, path, args.split, seed, args.validation_tiles, args.test_tiles)
+                for seed in range(1 if args.quick else args.seeds)
+            ]
+        except NoSplitError as error:
+            found.append(Row(f"{imagery.name} / {args.split}", None, "", why=str(error)))
+            continue
         for task in imagery.tasks:
-            found += _task_rows(imagery, task, args.learner, 1 if args.quick else args.seeds, _SPLITS[args.split])
+            found += _task_rows(parts, task, contenders(args.learner, args.quick), _PARTS[args.score])
     return found
 
 
@@ -63,37 +81,96 @@ def table(rows: list[Row]) -> str:
             continue
         place, _, name = subject.rpartition(" / ")
         if place != heading:
-            lines.append(f"\n{place:<28}" + "".join(f"{key:>16}" for key in (*SCORES, *_SECONDS)))
+            lines.append(f"\n{place:<28}" + "".join(f"{key:>16}" for key in (*SCORES, *_COSTS)))
             heading = place
-        lines.append(f"  {name:<26}" + "".join(f"{_cell(cells.get(key)):>16}" for key in (*SCORES, *_SECONDS)))
+        lines.append(f"  {name:<26}" + "".join(f"{_cell(cells.get(key)):>16}" for key in (*SCORES, *_COSTS)))
     return "\n".join(lines)
 
 
 def _cell(row: Row | None) -> str:
     if row is None or row.value is None:
         return "-"
+    if row.unit in ("1", "bytes"):
+        return f"{row.value:.6g}"
     return f"{row.value:.3f}" + (f" ± {row.spread:.3f}" if row.spread is not None else "")
 
 
-def _task_rows(imagery: Imagery, task: Task, learners: list[str], n_seeds: int, split: int) -> list[Row]:
-    index = np.flatnonzero(imagery.chip_split == split)
-    known = training_table(imagery, task)
-    lines = {
-        "training mean": _training_mean(imagery, known),
-        "own municipality (oracle)": _mixture(imagery, imagery.table(task)),
-        "linear LLP": _linear(imagery, known),
-    }
-    scores = {name: [score(imagery, task, index, soft)] for name, soft in lines.items()}
-    for name in learners:
-        scores[name] = []
-        for seed in range(n_seeds):
-            learner, seconds = trained(imagery, known, LEARNERS[name](seed=seed))
-            scores[name].append(score(imagery, task, index, learner.predict, learner.predict_map) | seconds)
+def _task_rows(parts: list[Imagery], task: Task, given: list[Contender], part: int) -> list[Row]:
+    """The rows of one task; `parts` holds the imagery as split for each seed."""
+    scores: dict[str, list[dict[str, float]]] = {}
+    for imagery in parts[: len({p.chip_split.tobytes() for p in parts})]:
+        known = training_table(imagery, task)
+        lines = {
+            "training mean": _training_mean(imagery, known),
+            "own municipality (oracle)": _mixture(imagery, imagery.table(task)),
+            "linear LLP": _linear(imagery, known),
+        }
+        index = np.flatnonzero(imagery.chip_split == part)
+        for name, soft in lines.items():
+            scores.setdefault(name, []).append(score(imagery, task, index, soft))
+    for contender in given:
+        rate = _best_rate(parts[0], task, contender)
+        scores[contender.name] = [
+            _run(imagery, task, contender, seed, rate, part) for seed, imagery in enumerate(parts)
+        ]
     return [
-        _row(f"{imagery.name} / {task.name} / {name} / {key}", key, runs, scores["linear LLP"][0])
+        _row(f"{parts[0].name} / {task.name} / {name} / {key}", key, runs, scores["linear LLP"][0])
         for name, runs in scores.items()
         for key in runs[0]
     ]
+
+
+def _best_rate(imagery: Imagery, task: Task, contender: Contender) -> float | None:
+    if len(contender.rates) == 1:
+        return contender.rates[0]
+    tried = [_run(imagery, task, contender, 0, rate, _PARTS["validation"])["mae_soft"] for rate in contender.rates]
+    return contender.rates[int(np.argmin(tried))]
+
+
+def _run(
+    imagery: Imagery, task: Task, contender: Contender, seed: int, rate: float | None, part: int
+) -> dict[str, float]:
+    """Scores and costs of a contender that has learnt from the training municipalities."""
+    learner = contender.make(seed, rate)
+    if contender.supervised:
+        learner, costs = _supervised(imagery, task, learner)
+    else:
+        table = _weakened(training_table(imagery, task), contender, seed)
+        learner, costs = trained(imagery, table, learner)
+    if rate is not None:
+        costs = {"rate": rate} | costs
+    index = np.flatnonzero(imagery.chip_split == part)
+    return score(imagery, task, index, learner.predict, learner.predict_map) | costs
+
+
+def _weakened(table: NDArray[np.float32], contender: Contender, seed: int) -> NDArray[np.float32]:
+    """`table` with fewer rows, or rounded to a lattice, as the contender is to have it."""
+    known = np.flatnonzero(~np.isnan(table[:, 0]))
+    order = np.random.Generator(np.random.PCG64(seed)).permutation(known)
+    table[order[round(contender.labelled * len(known)) :]] = np.nan
+    if contender.bits:
+        levels = (1 << contender.bits) - 1
+        table = np.rint(table * levels) / np.float32(levels)
+        table /= table.sum(axis=1, keepdims=True)
+    return table
+
+
+def _supervised(imagery: Imagery, task: Task, learner: Learner) -> tuple[Learner, dict[str, float]]:
+    """`learner`, given every training chip as a municipality with its true proportions."""
+    index = np.flatnonzero(imagery.chip_split == 0)
+    truth = np.concatenate([imagery.proportions(part, task) for part in _batches(index)])
+    start = cpu_s()
+    for part in _batches(np.arange(len(index))):
+        learner.partial_fit(imagery.chips(index[part]), part, number=index[part])
+    return _solve(learner, truth, start)
+
+
+def _solve(learner: Learner, table: NDArray[np.float32], start: float) -> tuple[Learner, dict[str, float]]:
+    learner.set_labels(table)
+    fitted = cpu_s()
+    learner.train(learner.pending_steps)
+    seconds = {"ingest_s": fitted - start, "train_s": cpu_s() - fitted}
+    return learner, {"parameters": learner.n_parameters, "state_bytes": len(learner.state())} | seconds
 
 
 def _row(name: str, key: str, runs: list[dict[str, float]], line: dict[str, float]) -> Row:
@@ -101,7 +178,7 @@ def _row(name: str, key: str, runs: list[dict[str, float]], line: dict[str, floa
     if any(math.isnan(value) for value in values):
         return Row(name, None, "", why="the imagery has no truth for it")
     against = ("linear LLP", line[key]) if key in line else None
-    return summary(name, values, "s" if key.endswith("_s") else "", against)
+    return summary(name, values, _UNITS.get(key, ""), against)
 
 
 def training_table(imagery: Imagery, task: Task) -> NDArray[np.float32]:
@@ -112,14 +189,11 @@ def training_table(imagery: Imagery, task: Task) -> NDArray[np.float32]:
 
 
 def trained(imagery: Imagery, table: NDArray[np.float32], learner: Learner) -> tuple[Learner, dict[str, float]]:
-    """`learner`, given the training chips and `table`; and CPU seconds for taking chips in and for training."""
+    """`learner`, given the training chips and `table`; and its parameters, bytes of state, and CPU seconds."""
     start = cpu_s()
     for index in _batches(np.flatnonzero(imagery.chip_split == 0)):
         learner.partial_fit(imagery.chips(index), imagery.bags[index], imagery.weights[index], number=index)
-    learner.set_labels(table)
-    fitted = cpu_s()
-    learner.train(learner.pending_steps)
-    return learner, {"ingest_s": fitted - start, "train_s": cpu_s() - fitted}
+    return _solve(learner, table, start)
 
 
 def score(

@@ -5,12 +5,26 @@ from __future__ import annotations
 from flight.learn import state as _state
 from flight.learn.base import Learner, NotReadyError
 from flight.learn.downconv import Downconv
+from flight.learn.hybrid import Hybrid
 from flight.learn.moments import Moments
+from flight.learn.qkm import QKM
 from flight.learn.state import StateError
+from flight.learn.swath import Swath
 
-LEARNERS: dict[str, type[Learner]] = {cls.name: cls for cls in (Moments, Downconv)}
+LEARNERS: dict[str, type[Learner]] = {cls.name: cls for cls in (Swath, Hybrid, Moments, Downconv, QKM)}
 
-__all__ = ["LEARNERS", "Downconv", "Learner", "Moments", "NotReadyError", "StateError", "load_state"]
+__all__ = [
+    "LEARNERS",
+    "QKM",
+    "Downconv",
+    "Hybrid",
+    "Learner",
+    "Moments",
+    "NotReadyError",
+    "StateError",
+    "Swath",
+    "load_state",
+]
 
 
 def load_state(data: bytes) -> Learner:

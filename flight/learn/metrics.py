@@ -10,8 +10,11 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from flight.learn.calibration import CalibrationSums, Reliability
+
 UNKNOWN = 255
-SCORES = ("mae_argmax", "mae_soft", "f1_micro", "iou", "r2_soft", "chip_accuracy")
+SCORES = ("mae_argmax", "mae_soft", "f1_micro", "iou", "r2_soft", "chip_accuracy", "ece")
+CLASS_SCORES = ("mae_argmax", "mae_soft", "f1", "iou", "r2_soft")
 
 
 class ScoreSums:
@@ -25,11 +28,10 @@ class ScoreSums:
         self.n_classes = n_classes
         self.n_chips = 0
         self._confusion = np.zeros((n_classes, n_classes), np.int64)
-        self._argmax_error = self._n_argmax = 0.0
-        self._soft_error = self._n_right = 0.0
-        self._squared_error = 0.0
-        self._first = np.zeros(n_classes)
-        self._second = 0.0
+        self._argmax_error, self._soft_error, self._squared_error = (np.zeros(n_classes) for _ in range(3))
+        self._first, self._second = (np.zeros(n_classes) for _ in range(2))
+        self._n_argmax = self._n_right = 0
+        self._calibration = CalibrationSums()
 
     def update(
         self,
@@ -56,10 +58,11 @@ class ScoreSums:
             self._add_map(self._winners(cell_map, len(predicted))[known], truth[known], pixels, known)
         predicted, truth = predicted[known], truth[known]
         self.n_chips += len(truth)
-        self._soft_error += np.abs(predicted - truth).mean(axis=1).sum()
-        self._squared_error += np.square(predicted - truth).sum()
+        self._soft_error += np.abs(predicted - truth).sum(axis=0)
+        self._squared_error += np.square(predicted - truth).sum(axis=0)
         self._first += truth.sum(axis=0)
-        self._second += np.square(truth).sum()
+        self._second += np.square(truth).sum(axis=0)
+        self._calibration.update(np.clip(predicted, 0.0, 1.0), truth)
         self._n_right += (predicted.argmax(axis=1) == truth.argmax(axis=1)).sum()
         return self
 
@@ -72,20 +75,56 @@ class ScoreSums:
         ``iou``: intersection over union per class, mean over the classes that are in truth or map.
         ``r2_soft``: 1 - squared errors of the predicted proportions / squares about the true mean, all classes pooled.
         ``chip_accuracy``: share of chips whose largest class is predicted as largest.
+        ``ece``: calibration error of the predicted proportions (`flight.learn.calibration`), all classes pooled.
         """
-        n = self.n_chips
-        spread = self._second - float(self._first @ self._first) / n if n else 0.0
-        hits = np.diag(self._confusion).astype(float)
-        union = self._confusion.sum(axis=0) + self._confusion.sum(axis=1) - hits
+        n, c = self.n_chips, self.n_classes
+        spread = self._spread().sum()
+        hits = np.diag(self._confusion)
+        union = self._union()
         values = (
-            _ratio(self._argmax_error, self._n_argmax),
-            _ratio(self._soft_error, n),
+            _ratio(self._argmax_error.sum(), self._n_argmax * c),
+            _ratio(self._soft_error.sum(), n * c),
             _ratio(hits.sum(), float(self._confusion.sum())),
             float((hits[union > 0] / union[union > 0]).mean()) if union.any() else math.nan,
-            1.0 - _ratio(self._squared_error, spread) if spread > 0 else math.nan,
+            1.0 - _ratio(self._squared_error.sum(), spread) if spread > 0 else math.nan,
             _ratio(self._n_right, n),
+            self._calibration.ece(),
         )
         return dict(zip(SCORES, values, strict=True))
+
+    def per_class(self) -> dict[str, NDArray[np.float64]]:
+        """The scores of each class, (n_classes,) each; NaN where there is nothing to score.
+
+        ``mae_argmax``, ``mae_soft``: as of `result`, of the class alone; `result` has their means.
+        ``f1``, ``iou``: over pixels, the class against the rest; NaN for a class that is in neither truth nor map.
+        ``r2_soft``: 1 - squared errors / squares about the mean, of the class alone; NaN where truth does not vary.
+        """
+        hits = np.diag(self._confusion)
+        union = self._union()
+        values = (
+            _ratios(self._argmax_error, np.full(self.n_classes, self._n_argmax)),
+            _ratios(self._soft_error, np.full(self.n_classes, self.n_chips)),
+            _ratios(2 * hits, union + hits),
+            _ratios(hits, union),
+            1.0 - _ratios(self._squared_error, self._spread()),
+        )
+        return dict(zip(CLASS_SCORES, values, strict=True))
+
+    def reliability(self) -> Reliability:
+        """Predicted against true proportions, bin by bin: what a reliability diagram draws."""
+        return self._calibration.reliability()
+
+    def _spread(self) -> NDArray[np.float64]:
+        """Sums of squares (n_classes,) of true proportions about their means; what rounding leaves counts as 0."""
+        if not self.n_chips:
+            return np.zeros(self.n_classes)
+        spread = self._second - self._first**2 / self.n_chips
+        return np.where(spread > 1e-12 * self._second, spread, 0.0)
+
+    def _union(self) -> NDArray[np.int64]:
+        """Pixels (n_classes,) that are of the class in truth, in the map, or in both."""
+        counts: NDArray[np.int64] = self._confusion.sum(axis=0) + self._confusion.sum(axis=1) - np.diag(self._confusion)
+        return counts
 
     def _rows(self, value: object, name: str) -> NDArray[np.float64]:
         rows = np.asarray(value, np.float64)
@@ -127,7 +166,7 @@ class ScoreSums:
         known: NDArray[np.bool_],
     ) -> None:
         shares = np.stack([(winners == c).mean(axis=(1, 2)) for c in range(self.n_classes)], axis=1)
-        self._argmax_error += np.abs(shares - truth).mean(axis=1).sum()
+        self._argmax_error += np.abs(shares - truth).sum(axis=0)
         self._n_argmax += len(truth)
         if pixels is None:
             return
@@ -159,3 +198,7 @@ def resize_nearest(maps: NDArray[np.generic], height: int, width: int) -> NDArra
 
 def _ratio(part: float, whole: float) -> float:
     return float(part / whole) if whole else math.nan
+
+
+def _ratios(part: NDArray[np.generic], whole: NDArray[np.generic]) -> NDArray[np.float64]:
+    return np.asarray(np.divide(part, whole, out=np.full(part.shape, math.nan), where=whole != 0))

@@ -115,6 +115,10 @@ class Moments(Learner):
         weights: NDArray[np.float64],
         numbers: NDArray[np.int64],
     ) -> None:
+        taught = (bags >= 0).any(axis=1)  # a chip of no municipality teaches nothing, its spread neither
+        if not taught.any():
+            return
+        chips, bags, weights = chips[taught], bags[taught], weights[taught]
         self._open(np.unique(bags[bags >= 0]))
         shares = np.rint(weights * _WEIGHT_UNIT).astype(np.int64)
         for start in range(0, len(chips), _BLOCK):
@@ -233,8 +237,9 @@ class Moments(Learner):
         upper = np.triu_indices(n + 1)
         self._second[upper] = take(arrays, "second", "int64", (len(upper[0]),))
         self._second.T[upper] = self._second[upper]
-        if self._second[-1, -1] != self.n_chips_ * len(self._lattice):
-            raise StateError(f"state array second: does not count {self.n_chips_} chips")
+        taught, rest = divmod(int(self._second[-1, -1]), len(self._lattice))
+        if rest or not 0 <= taught <= self.n_chips_:
+            raise StateError(f"state array second: counts {taught} chips, {self.n_chips_} were given")
         if "V" in arrays and self._lacks() == "":
             c = self.n_classes_
             means = take(arrays, "x_mean", "float64", (n,)), take(arrays, "p_mean", "float64", (c,))

@@ -38,7 +38,7 @@ def test_accuracy_compares_a_learner_with_its_reference_lines(capsys):
     if not file.exists():
         pytest.skip(f"{file.name} is not here")
     pytest.importorskip("ground.datasets")
-    arguments = ["accuracy", "--data", str(file), "--learner", "moments", "--seeds", "2", "--split", "validation"]
+    arguments = ["accuracy", "--data", str(file), "--learner", "moments", "--seeds", "2", "--score", "validation"]
     assert main(["accuracy", "--json", *arguments[1:]]) == 0
     rows = {row["name"].split(" / ", 2)[2]: row for row in json.loads(capsys.readouterr().out)["rows"]}
     learner, line = rows["moments / mae_soft"], rows["linear LLP / mae_soft"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from learn_world import world
 
-from flight.learn import Downconv, convnet
+from flight.learn import Downconv, convnet, descent, losses
 from flight.learn.convnet import Weights
 from flight.learn.reservoir import Reservoir
 
@@ -29,10 +29,11 @@ CLASS_WEIGHT = np.array([0.5, 1.0, 1.5])
 @pytest.mark.parametrize(
     "loss",
     [
-        lambda q: convnet.bag_loss(q, SHARES, TARGET[:2]),
-        lambda q: convnet.chip_loss(q, TARGET, CLASS_WEIGHT),
+        lambda q: losses.bag_loss(q, SHARES, TARGET[:2]),
+        lambda q: losses.bag_kl_loss(q, SHARES, TARGET[:2]),
+        lambda q: losses.chip_loss(q, TARGET, CLASS_WEIGHT),
     ],
-    ids=["bag", "chip"],
+    ids=["bag", "bag_kl", "chip"],
 )
 def test_gradients_agree_with_finite_differences(loss):
     w, x, keep = problem()
@@ -71,17 +72,17 @@ def test_chips_of_100_pixels_are_cropped_to_their_central_96():
 
 def test_folded_weights_do_to_raw_patches_what_trained_ones_do_to_whitened_ones():
     cells = RNG.integers(0, 256, (3, 20, 48)).astype(np.uint8)
-    white = convnet.whitening(cells)
+    white = descent.whitening(cells)
     w = convnet.initial(48, 16, 3, RNG)
     x = cells / np.float32(255)
     np.testing.assert_allclose(
-        convnet.forward(white.fold(w), x).cells, convnet.forward(w, white.apply(x)).cells, atol=1e-4
+        convnet.forward(convnet.fold(w, white), x).cells, convnet.forward(w, white.apply(x)).cells, atol=1e-4
     )
 
 
 def test_whitened_patches_are_uncorrelated():
     cells = RNG.integers(0, 256, (20, 50, 16)).astype(np.uint8)
-    x = convnet.whitening(cells).apply(cells / np.float32(255)).reshape(-1, 16)
+    x = descent.whitening(cells).apply(cells / np.float32(255)).reshape(-1, 16)
     np.testing.assert_allclose(np.cov(x.T), np.eye(16), atol=0.01)
 
 
@@ -105,6 +106,17 @@ def test_the_bag_loss_is_better_calibrated_than_the_published_one():
     )
     bag_error, chip_error = (np.abs(m.predict(EARTH.chips) - EARTH.proportions).mean() for m in (bag, chip))
     assert bag_error < chip_error
+
+
+def test_the_divergence_stays_finite_where_a_class_is_not_predicted_at_all():
+    value, gradient = losses.bag_kl_loss(np.array([[1.0, 0.0]]), np.ones((1, 1)), np.array([[0.0, 1.0]]))
+    assert value == pytest.approx(np.log(2 / losses.FLOOR))
+    assert np.isfinite(gradient).all()
+
+
+def test_the_divergence_of_an_exact_prediction_is_nearly_nothing():
+    value, _ = losses.bag_kl_loss(TARGET[:2], np.eye(2), TARGET[:2])
+    assert 0 <= value < 1e-4
 
 
 def filled(order, capacity=10, cuts=3):
@@ -150,5 +162,5 @@ def test_chips_of_no_municipality_are_not_kept():
 
 
 def test_an_unknown_loss_is_refused():
-    with pytest.raises(ValueError, match="expected one of bag, chip"):
+    with pytest.raises(ValueError, match="expected one of bag, bag_kl, chip"):
         Downconv(loss="hinge").partial_fit(EARTH.chips, EARTH.bag)

@@ -97,7 +97,7 @@ def forged(*keys, value):
         (forged("params", "seed", value="0"), "params.seed"),
         (forged("chip_shape", value=[1 << 30, 16, 3]), "height"),
         (forged("n_chips", value=-1), "n_chips"),
-        (forged("n_chips", value=1), "count 1 chips"),
+        (forged("n_chips", value=1), "1 were given"),
         (lambda h, a: a.pop("sums"), "lacks array sums"),
         (lambda h, a: a.update(extra=np.zeros(1)), "unknown arrays extra"),
         (lambda h, a: a.update(index=a["index"][::-1].copy()), "not ascending"),

@@ -36,6 +36,30 @@ def test_r2_pools_the_classes():
     assert scores(SOFT, proportions=truth)["r2_soft"] == pytest.approx(expected)
 
 
+def test_figures_of_classes_agree_with_scikit_learn():
+    sums = ScoreSums(C)
+    for part in np.array_split(np.arange(N), 3):
+        sums.update(SOFT[part], MAP[part], labels=LABELS[part])
+    found = sums.per_class()
+    winners = MAP.argmax(axis=3)
+    pixels = winners.repeat(2, axis=1).repeat(2, axis=2).ravel()
+    shares = np.stack([(winners == c).mean(axis=(1, 2)) for c in range(C)], axis=1)
+    each = {"average": None, "labels": range(C)}
+    np.testing.assert_allclose(found["mae_argmax"], mean_absolute_error(TRUTH, shares, multioutput="raw_values"))
+    np.testing.assert_allclose(found["mae_soft"], mean_absolute_error(TRUTH, SOFT, multioutput="raw_values"))
+    np.testing.assert_allclose(found["f1"], f1_score(LABELS.ravel(), pixels, **each))
+    np.testing.assert_allclose(found["iou"], jaccard_score(LABELS.ravel(), pixels, **each))
+    expected = r2_score(TRUTH[:, :-1], SOFT[:, :-1], multioutput="raw_values")
+    np.testing.assert_allclose(found["r2_soft"][:-1], expected)
+    assert math.isnan(found["r2_soft"][-1])  # the last class is never true: nothing varies
+
+
+def test_a_class_in_neither_truth_nor_map_has_no_f1():
+    sums = ScoreSums(C + 1).update(np.pad(SOFT, ((0, 0), (0, 1))), np.eye(C + 1)[LABELS], labels=LABELS)
+    assert math.isnan(sums.per_class()["f1"][C])
+    assert math.isnan(sums.per_class()["iou"][C])
+
+
 def test_unknown_pixels_count_neither_for_nor_against():
     masked = LABELS.copy()
     masked[:, :4] = 255
@@ -64,7 +88,7 @@ def test_batches_give_what_the_whole_gives():
 def test_a_perfect_prediction_has_perfect_scores():
     exact = np.eye(C)[LABELS]
     assert scores(TRUTH, exact, labels=LABELS) == pytest.approx(
-        {"mae_argmax": 0, "mae_soft": 0, "f1_micro": 1, "iou": 1, "r2_soft": 1, "chip_accuracy": 1}
+        {"mae_argmax": 0, "mae_soft": 0, "f1_micro": 1, "iou": 1, "r2_soft": 1, "chip_accuracy": 1, "ece": 0}
     )
 
 

@@ -48,12 +48,11 @@ def test_a_new_task_is_learnt_and_past_chips_predicted_without_their_imagery():
     assert error.mean() < 0.1
 
 
-def test_chips_outside_every_municipality_still_inform_the_covariance():
+def test_chips_outside_every_municipality_teach_nothing():
     with_them = Moments().partial_fit(EARTH.chips, EARTH.bag)
     without = Moments().partial_fit(EARTH.chips, EARTH.bag)
     with_them.partial_fit(world(n=12, seed=3).chips, np.full(12, -1))
-    assert with_them.set_labels(EARTH.table).weights() != without.set_labels(EARTH.table).weights()
-    np.testing.assert_array_equal(with_them._sums, without._sums)
+    assert with_them.set_labels(EARTH.table).weights() == without.set_labels(EARTH.table).weights()
 
 
 def test_a_cell_map_has_nearly_the_mean_of_the_chip_prediction():
