@@ -6,6 +6,9 @@ import dataclasses
 import math
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sim.lockstep import Lockstep
 from sim.mission import Mission, lost_frames
 from sim.record import ImagingRecord, MissionRecord, TaskResult
@@ -39,7 +42,7 @@ def conclude(mission: Mission) -> MissionRecord:
         bytes_by_kind=_bytes_by_kind(lockstep),
         event_counts=lockstep.report("flight")["events"],
         tasks=results,
-        municipality_map=plan.region.bags[:, 0].reshape(plan.region.rows, plan.region.cols),
+        municipality_map=_municipality_map(mission),
         examples=examples,
     )
 
@@ -119,6 +122,13 @@ def _imaging(mission: Mission) -> list[ImagingRecord]:
         ImagingRecord(each.scene, each.start_s, each.end_s, int((chips[each.cells] >= 0).sum()))
         for each in mission.plan.overpasses
     ]
+
+
+def _municipality_map(mission: Mission) -> NDArray[np.int32]:
+    imagery = mission.plan.imagery
+    first = np.full((imagery.rows, imagery.cols), -1, np.int32)
+    first[imagery.cell[:, 0], imagery.cell[:, 1]] = imagery.bags[:, 0]
+    return first
 
 
 def _bytes_by_kind(lockstep: Lockstep) -> dict[str, dict[str, int]]:

@@ -98,7 +98,7 @@ def make_plan(scenario: Scenario, data: Path | None = None) -> Plan:
         overpasses = _first_looks(overpasses, imagery.rows * imagery.cols)
     if not overpasses:
         raise PlanError("the region is never in reach of the camera by day: check site, orbit and camera")
-    built = region_from_imagery(imagery, REGION_ID)
+    built = region_from_imagery(imagery, REGION_ID, imagery.bag_split == TRAIN)  # no other has rows to send
     packed = region.pack(built)
     plan = Plan(scenario, data, imagery, built, orbit, found, overpasses, [], [], 0)
     plan.orders.append(Order(0.0, File("region", FileKind.REGION, packed)))
