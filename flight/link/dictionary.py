@@ -204,9 +204,6 @@ EVENTS = (
         (_TIME, Field("unix_s", "float", 0, 1e11, unit="s", help="time since 1970-01-01 UTC")),
         severity="info",
     ),
-    Definition(
-        18, "training-failed", "The labels and chips on board give no model.", (_TIME, _TASK, _REASON), severity="error"
-    ),
 )
 
 _TABLES: dict[int, tuple[Definition, ...]] = {

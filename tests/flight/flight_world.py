@@ -178,6 +178,7 @@ class World:
         self._air: list[tuple[float, int, str, str, bytes]] = []
         self._serial = 0
         self._ground_free_s = 0.0
+        self._rounds, self._round_s = 0, 0.0
         self._due_s = 0.0
         self.flight: Executive | None = None
         self.start()
@@ -233,6 +234,9 @@ class World:
         return max(self.ground.next_due(self.t), self._ground_free_s)
 
     def _round(self) -> None:
+        self._rounds = self._rounds + 1 if self.t == self._round_s else 0
+        self._round_s = self.t
+        assert self._rounds < 5000, f"mission time does not get past {self.t} s"
         self._order()
         inputs = []
         while self._air and self._air[0][0] <= self.t:

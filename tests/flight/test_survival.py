@@ -226,6 +226,22 @@ def test_what_is_acknowledged_is_on_disk_even_if_the_disk_is_full_when_the_file_
     assert world.flight.payload.region is not None
 
 
+def test_no_telecommand_is_acknowledged_before_what_it_did_is_on_disk(tmp_path, monkeypatch):
+    disk = Disk(monkeypatch, tmp_path)
+    world = flown(tmp_path)
+    disk.full = True
+    world.ground.send(Telecommand("set-time", {"unix_s": 1e9}))
+    world.run(60.0)
+    assert world.flight.utc_offset_s is not None
+    assert world.of(CommandAcknowledged) == []
+    world.kill()
+    disk.full = False
+    world.start()
+    world.until(lambda: world.of(CommandAcknowledged), 60)
+    world.restart()
+    assert world.flight.utc_offset_s is not None
+
+
 def damage(path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 16
