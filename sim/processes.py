@@ -19,7 +19,7 @@ from flight.edge import EdgeError, Name, new_socket
 from sim.lockstep import Done, LockstepError, NodeDied, Sent
 
 ANSWER_TIMEOUT_S = 300.0  # of wall time: a step that takes longer has hung
-STOP_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 3.0
 
 
 class Child:

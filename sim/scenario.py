@@ -23,7 +23,7 @@ from flight.config import (
     limited,
 )
 from flight.learn import LEARNERS
-from flight.link.dictionary import encode
+from flight.link.dictionary import TELECOMMANDS, encode
 from flight.link.errors import LinkError
 from sim.channel import DOWNLINK_BPS, LOSS, UPLINK_BPS, ChannelConfig
 from sim.orbit import STATIONS, Orbit, Station
@@ -33,8 +33,8 @@ from sim.orbit import STATIONS, Orbit, Station
 class WorldSection:
     """The synthetic Earth; unused with a data file."""
 
-    rows: int = limited(80, 2, 4096, "rows of the chip grid")
-    cols: int = limited(75, 2, 4096, "columns of the chip grid")
+    rows: int = limited(75, 2, 4096, "rows of the chip grid")
+    cols: int = limited(80, 2, 4096, "columns of the chip grid")
     municipalities: int = limited(90, 2, 65535, "municipalities")
 
 
@@ -42,8 +42,8 @@ class WorldSection:
 class SiteSection:
     """Where the region lies."""
 
-    lat_deg: float = limited(52.0, -90, 90, "latitude of the region's centre")
-    lon_deg: float = limited(13.0, -180, 180, "longitude of the region's centre")
+    lat_deg: float = limited(42.0, -90, 90, "latitude of the region's centre")
+    lon_deg: float = limited(-4.5, -180, 180, "longitude of the region's centre")
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class OrbitSection:
     """The orbit: two TLE lines, or a sun-synchronous one."""
 
     tle: tuple[str, ...] = described((), "two lines; the other fields then count for nothing")
-    altitude_km: float = limited(600.0, 200, 2000, "of the sun-synchronous orbit")
-    ltan_h: float = limited(10.5, 0, 24, "local time of its ascending node")
-    argument_of_latitude_deg: float = limited(0.0, -360, 360, "where on it the mission starts")
+    altitude_km: float = limited(640.0, 200, 2000, "of the sun-synchronous orbit")
+    ltan_h: float = limited(18.0, 0, 24, "local time of its ascending node")
+    argument_of_latitude_deg: float = limited(60.0, -360, 360, "where on it the mission starts")
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class StationSection:
 class CameraSection:
     """The camera, its recorder and its bus."""
 
-    swath_km: float = limited(60.0, 1, 3000, "width of a strip, at nadir")
-    max_off_nadir_deg: float = limited(35.0, 0, 60, "greatest roll of the boresight")
+    swath_km: float = limited(64.0, 1, 3000, "width of a strip, at nadir")
+    max_off_nadir_deg: float = limited(25.0, 0, 60, "greatest roll of the boresight")
     min_sun_elevation_deg: float = limited(10.0, -90, 90, "imaging needs the Sun this high")
     revisit: bool = described(True, "image cells again that were imaged before, once all are done")
     recorder_mb: float = limited(1024.0, 1, 1e6, "capacity of the recorder")
@@ -134,7 +134,7 @@ class Scenario:
     name: str = described("mission", "of a file: its own name")
     seed: int = limited(0, 0, 2**31 - 1, "seed of everything random")
     description: str = described("", "one line")
-    epoch_utc: str = described("2026-06-21T00:00:00Z", "start of mission time")
+    epoch_utc: str = described("2025-06-21T00:00:00Z", "start of mission time")
     duration_h: float = limited(24.0, 0.01, 10000, "length of the mission")
     world: WorldSection = field(default_factory=WorldSection)
     site: SiteSection = field(default_factory=SiteSection)
@@ -157,7 +157,17 @@ class Scenario:
         for i, fault in enumerate(self.faults):
             if fault.kind not in FAULTS:
                 raise ConfigError(f"faults[{i}].kind: {fault.kind!r} is unknown; known are {', '.join(FAULTS)}")
+        latest: dict[int, int] = {}
+        for i, order in sorted(enumerate(self.labels), key=lambda item: item[1].at_h):
+            if order.version <= latest.get(order.task, 0):
+                raise ConfigError(
+                    f"labels[{i}].version: task {order.task} has version {latest[order.task]} before; use a later one"
+                )
+            latest[order.task] = order.version
+        known = [command.name for command in TELECOMMANDS]
         for i, command in enumerate(self.commands):
+            if command.name not in known:
+                raise ConfigError(f"commands[{i}].name: {command.name!r} is unknown; known are {', '.join(known)}")
             try:
                 encode(command.name, command.args)
             except LinkError as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from flight.link.dictionary import reference as dictionary_reference
+from sim.plan import make_plan
 from sim.scenario import load_scenario
 from sim.scenario import reference as scenario_reference
 
@@ -31,4 +32,12 @@ def test_the_scenario_on_the_missions_page_can_be_flown(tmp_path):
     text = (ROOT / "docs" / "missions.md").read_text(encoding="utf-8")
     path = tmp_path / "mine.toml"
     path.write_text(re.search(r"```toml\n(.*?)```", text, re.S)[1], encoding="utf-8")
-    assert len(load_scenario(str(path)).labels) == 2
+    plan = make_plan(load_scenario(str(path)))
+    assert len(plan.sent) == 2
+    assert sum(overpass.cells.size for overpass in plan.overpasses) == plan.imagery.n_chips
+
+
+def test_an_empty_scenario_can_be_flown(tmp_path):
+    path = tmp_path / "empty.toml"
+    path.touch()
+    assert make_plan(load_scenario(str(path))).overpasses

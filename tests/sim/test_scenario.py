@@ -36,7 +36,7 @@ BAD = {
     ),
     r"labels[0].share: 2.0 is not between": "[[labels]]\nshare = 2.0",
     r"labels[1].version: 0 is not between": "[[labels]]\n[[labels]]\nversion = 0",
-    r"commands[0]: launch": '[[commands]]\nname = "launch"',
+    r"commands[0].name: 'launch' is unknown": '[[commands]]\nname = "launch"',
     r"commands[0]: set-task: missing task_id": '[[commands]]\nname = "set-task"',
     r"faults[0].kind: 'meteor' is unknown": '[[faults]]\nkind = "meteor"',
     "orbit.altitude_km: 50.0 is not between": "[orbit]\naltitude_km = 50",
