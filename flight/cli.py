@@ -105,6 +105,8 @@ def _status(directory: Path) -> int:
         print(f"swath-flight: {directory} is not a directory", file=sys.stderr)
         return 1
     store = Store(directory, lambda damage: print(f"damaged: {damage.name}: {damage.reason}"))
+    if not store.names():
+        print(f"{directory} holds no records: no flight process has used it as its --state yet")
     for name in store.names():
         data = store.get(name)
         print(f"{name:<12} {'unreadable' if data is None else f'{len(data):,} bytes'}")

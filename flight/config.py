@@ -80,6 +80,11 @@ class ExecutiveConfig:
     max_tasks: int = limited(8, 1, 64, "label sets of different tasks kept on board")
     product_levels: int = limited(64, 2, 255, "counts that a downlinked proportion is rounded to")
     product_chips: int = limited(2048, 1, 65536, "chips in one product file")
+    time_report_s: float = limited(60.0, 1, 3600, "period of the time report, in contact")
+    schedule_entries: int = limited(32, 1, 256, "telecommands that wait for their time")
+    late_s: float = limited(5.0, 0.1, 3600, "a telecommand executed so long after its time is not late")
+    sequences: int = limited(8, 1, 64, "command sequences kept on board")
+    arm_s: float = limited(120.0, 1, 3600, "a critical telecommand is executed within so long after `arm`")
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,15 @@ class CapsConfig:
 
 
 @dataclass(frozen=True)
+class ClockConfig:
+    """The on-board oscillator, where it is simulated."""
+
+    drift_ppm: float = limited(
+        0.0, -1000, 1000, "microseconds that it gains a second; 0 on hardware, which has its own"
+    )
+
+
+@dataclass(frozen=True)
 class FlightConfig:
     """Everything that the flight process is told at start."""
 
@@ -101,6 +115,7 @@ class FlightConfig:
     costs: CostConfig = field(default_factory=CostConfig)
     executive: ExecutiveConfig = field(default_factory=ExecutiveConfig)
     caps: CapsConfig = field(default_factory=CapsConfig)
+    clock: ClockConfig = field(default_factory=ClockConfig)
 
 
 def build(cls: type[T], values: Any, path: str = "") -> T:

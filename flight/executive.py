@@ -17,25 +17,27 @@ import msgpack
 from flight import housekeeping
 from flight.caps import MemoryWatch
 from flight.clock import wall_s
+from flight.commanding import Commanding
 from flight.config import FlightConfig, LinkConfig
-from flight.housekeeping import U16, U32
 from flight.ingest import ChipQueue
 from flight.link import events as link_events
 from flight.link import product
+from flight.link.definitions import U16, U32
 from flight.link.dictionary import Telemetry
 from flight.link.endpoint import Endpoint
-from flight.link.errors import LinkError, LinkFullError, StateError
+from flight.link.errors import LinkError, LinkFullError, RejectedError, StateError
 from flight.link.events import LinkEvent
 from flight.link.keys import KeyRing
 from flight.link.packet import FileKind
 from flight.link.transfer import File
+from flight.onboard_time import OnBoardTime
 from flight.payload import Payload, RefusedError, read_state
 from flight.step import NEVER, Message, Output, Step
 from flight.store import Damage, StateFormatError, Store, StoreError
 from flight.telemetry import EventLog, Retask, short
 
 MISSION_FORMAT = 1
-PRODUCT_PRIORITY, MODEL_PRIORITY = 120, 110
+PRODUCT_PRIORITY, HOUSEKEEPING_PRIORITY, EVENT_PRIORITY, TIME_PRIORITY = 120, 20, 30, 5
 REJECTION_PERIOD_S = 10.0  # refused frames are told of in sums, at most so often
 PRODUCT_RETRY_S = 30.0
 WRITE_RETRY_S = 10.0  # so long after a failed write the next one is tried
@@ -75,7 +77,7 @@ class Executive:
         self.t = 0.0
         self.up = False
         self.incarnation = 0
-        self.utc_offset_s: float | None = None
+        self.time = OnBoardTime(config.clock.drift_ppm)
         self.job: Job | None = None
         self.fresh_labels = False
         self.last_chip_s = 0.0
@@ -88,7 +90,8 @@ class Executive:
         self._write_s = -NEVER  # no write is tried before
         self._checkpoint_failed = False
         self._product_chips = config.executive.product_chips
-        self._radio_free_s = self._housekeeping_s = self._rejections_s = self._product_s = 0.0
+        self._radio_free_s = self._housekeeping_s = self._rejections_s = self._product_s = self._time_report_s = 0.0
+        self.commanding = Commanding(self)
 
     def step(self, t: float, inputs: Sequence[Message]) -> Step:
         """Take frames and chips, finish and begin jobs, report, transmit."""
@@ -101,13 +104,14 @@ class Executive:
             else:
                 self._take_chip(message.body)
         self._take_files()
+        self.commanding.serve()
         self._work()
         outputs = self._ask_recorder()
         if self.endpoint.in_contact(t):
             self._tell()
             outputs += self._transmit()
         if self.endpoint.needs_save:
-            self._save()
+            self.save()
         return Step(outputs, self._next_due())
 
     # Start and state
@@ -115,13 +119,16 @@ class Executive:
     def _boot(self) -> None:
         self.store.sweep()
         self.store.on_damage = self._on_damage
-        self.payload = Payload(self.config, self.store, self._emit)
         saved = self.store.get("mission")
-        if saved is None:
+        state = read_state(saved, "mission", MISSION_FORMAT) if saved is not None else None
+        if state is not None:  # first, so that events carry the right time
+            self.time.offset_s, self.time.times_set = state["time"]
+        self.payload = Payload(self.config, self.store, self.emit)
+        if state is None:
             self.endpoint = Endpoint("space", self.config.link, self.keys, _unused_number(self.t, self.config.link))
             task_id = self.payload.learner.task_id
         else:
-            task_id = self._restore(read_state(saved, "mission", MISSION_FORMAT))
+            task_id = self._restore(state)
         if task_id:
             self.payload.resume_task(task_id)  # what was acknowledged counts, not what the checkpoint had
         self.incarnation = min(self.incarnation + 1, U16)
@@ -129,29 +136,31 @@ class Executive:
         self.queue = ChipQueue(self.config.executive.queue_chips, self.acknowledged)
         self.fresh_labels = self.payload.pending_steps > 0
         self.last_chip_s = self.t
-        self._emit(
+        self.emit(
             "restarted",
             incarnation=self.incarnation,
             checkpoint_generation=self.payload.checkpoint_generation,
             cause=short(self.cause),
         )
-        self._save()
+        self.save()
         self.up = True
         self.on_ready()
 
     def _restore(self, state: dict[str, Any]) -> int:
-        """Take in what `_save` wrote; the task that was active."""
+        """Take in what `save` wrote; the task that was active."""
         try:
             self.endpoint = Endpoint.restore(state["endpoint"], "space", self.config.link, self.keys)
-        except StateError as error:
+            self.log.restore(state["events"])
+            self.commanding.restore(state["commanding"])
+        except (StateError, RejectedError) as error:
             raise StateFormatError(f"mission: {error}") from error
-        self.incarnation, self.utc_offset_s = state["incarnation"], state["utc_offset_s"]
+        self.incarnation = state["incarnation"]
         progress = self.payload.progress
         progress.predicted = min(progress.predicted, state["predicted"])  # a telecommand may have set it back
         progress.products = max(progress.products, state["products"])  # no number twice
         return int(state["task_id"])
 
-    def _save(self) -> bool:
+    def save(self) -> bool:
         """Bring the link's state and what commands have changed to the disk; whether that worked."""
         if self.t < self._write_s:
             return False
@@ -160,7 +169,9 @@ class Executive:
             "endpoint": self.endpoint.save(),
             "task_id": self.payload.task_id,
             "incarnation": self.incarnation,
-            "utc_offset_s": self.utc_offset_s,
+            "time": [self.time.offset_s, self.time.times_set],
+            "events": self.log.save(),
+            "commanding": self.commanding.save(),
             "predicted": self.payload.progress.predicted,
             "products": self.payload.progress.products,
         }
@@ -173,14 +184,19 @@ class Executive:
         return True
 
     def _write_failed(self, error: StoreError) -> None:
-        self._emit("write-failed", reason=short(error.strerror))
+        self.emit("write-failed", reason=short(error.strerror))
         self._write_s = self.t + WRITE_RETRY_S
 
-    def _emit(self, name: str, **values: Any) -> None:
-        self.log.add(self.t, name, **values)
+    def emit(self, name: str, **values: Any) -> None:
+        """Log an event by its name in the dictionary; it goes down in the next pass."""
+        self.log.add(self.time.read(self.t), name, **values)
+
+    def send(self, name: str, priority: int, **values: Any) -> None:
+        """Send a telemetry packet by its name in the dictionary."""
+        self.endpoint.send(Telemetry(name, {"t_s": self.time.read(self.t), **values}), priority)
 
     def _on_damage(self, damage: Damage) -> None:
-        self._emit("record-damaged", record=short(damage.name), reason=short(damage.reason))
+        self.emit("record-damaged", record=short(damage.name), reason=short(damage.reason))
 
     # The link
 
@@ -193,12 +209,12 @@ class Executive:
         if self.queue.offer(body):
             self.last_chip_s = self.t
         if self.queue.counters["lost"] > lost:
-            self._emit("chips-lost", chips=min(self.queue.counters["lost"] - lost, U32))
+            self.emit("chips-lost", chips=min(self.queue.counters["lost"] - lost, U32))
 
     def _take_event(self, event: LinkEvent) -> None:
         match event:
             case link_events.CommandReceived():
-                self._command(event)
+                self.commanding.take(event)
             case link_events.FileReceived():
                 self.files.append(event)
             case link_events.FrameRejected():
@@ -206,37 +222,7 @@ class Executive:
             case link_events.PacketRejected():
                 self.rejected["packets", event.reason] += 1
             case link_events.FileRefused() | link_events.FileFailed():
-                self._emit("file-refused", transfer_id=event.transfer_id, reason=short(event.reason))
-
-    def _command(self, command: link_events.CommandReceived) -> None:
-        try:
-            self._execute(command.name, dict(command.args))
-        except (RefusedError, LinkError) as error:
-            self.endpoint.acknowledge(command.number, "rejected", short(error))
-            self._emit("command-rejected", command_number=command.number, reason=short(error))
-        else:
-            self.endpoint.acknowledge(command.number, "executed")
-
-    def _execute(self, name: str, args: dict[str, Any]) -> None:
-        match name:
-            case "ping":
-                self.endpoint.send(Telemetry("pong", {"echo": args["echo"], "t_s": self.t}), 10)
-            case "status":
-                self._housekeeping_s = self.t
-            case "set-task":
-                self._activate(lambda: self.payload.set_task(args["task_id"]))
-            case "get-model":
-                file = File(f"model-{self.payload.task_id}", FileKind.MODEL, self.payload.model())
-                self.endpoint.submit(file, MODEL_PRIORITY)
-            case "predict":
-                if self.payload.labels is None or args["task_id"] != self.payload.task_id:
-                    raise RefusedError(f"task {args['task_id']} is not active")
-                self.payload.predict_again()
-            case "set-time":
-                self.utc_offset_s = args["unix_s"] - self.t
-                self._emit("time-set", unix_s=args["unix_s"])
-            case _:
-                raise RefusedError(f"{name} is not known here")
+                self.emit("file-refused", transfer_id=event.transfer_id, reason=short(event.reason))
 
     def _take_files(self) -> None:
         """Put the files that have arrived on disk, in their order; what could not be written is tried again."""
@@ -253,34 +239,40 @@ class Executive:
             if event.file.kind is FileKind.REGION:
                 self.payload.receive_region(event.file.data)
             elif event.file.kind is FileKind.LABEL_SET:
-                self._activate(lambda: self.payload.receive_labels(event.file.data))
+                self.activate(lambda: self.payload.receive_labels(event.file.data))
+            elif event.file.kind is FileKind.SEQUENCE:
+                self.commanding.receive_sequence(event.file.data)
             else:
                 raise RefusedError(f"files of kind {event.file.kind.name} have no use here")
         except RefusedError as error:
             self.endpoint.refuse(event.transfer_id, short(error))
-            self._emit("file-refused", transfer_id=event.transfer_id, reason=short(error))
+            self.emit("file-refused", transfer_id=event.transfer_id, reason=short(error))
         else:
             self.endpoint.accept(event.transfer_id)
 
-    def _activate(self, change: Callable[[], object]) -> None:
+    def activate(self, change: Callable[[], object]) -> None:
         """Do something that may change labels or task, and time how long the new task takes to give predictions."""
         before = self.payload.task_id
         retask = Retask.begin(0, self.t)
         change()
         self.fresh_labels = self.payload.pending_steps > 0
         if before and self.payload.task_id != before:
-            self._emit("task-changed", task_id=self.payload.task_id)
+            self.emit("task-changed", task_id=self.payload.task_id)
             retask.task_id = self.payload.task_id
             self.retask = retask
+
+    def report_now(self) -> None:
+        """Send housekeeping at the next opportunity."""
+        self._housekeeping_s = self.t
 
     def _tell(self) -> None:
         """Hand housekeeping and events to the link."""
         if self.t >= self._housekeeping_s:
-            self.endpoint.send(Telemetry("housekeeping", housekeeping.housekeeping(self)), 20)
+            self.endpoint.send(Telemetry("housekeeping", housekeeping.housekeeping(self)), HOUSEKEEPING_PRIORITY)
             self._housekeeping_s = self.t + self.config.executive.housekeeping_s
         if self.rejected and self.t >= self._rejections_s:
             for (what, reason), count in self.rejected.items():
-                self._emit(f"{what}-rejected", cause=reason, **{what: count})
+                self.emit(f"{what}-rejected", cause=reason, **{what: count})
             self.rejected.clear()
             self._rejections_s = self.t + REJECTION_PERIOD_S
         self._send_events()
@@ -288,17 +280,25 @@ class Executive:
     def _send_events(self) -> None:
         room = self.config.link.max_queued_packets // 2 - self.endpoint.queued_packets
         for _ in range(min(room, len(self.log.unsent))):
-            self.endpoint.send(self.log.unsent.popleft(), 30)
+            self.endpoint.send(self.log.unsent.popleft(), EVENT_PRIORITY)
 
     def _transmit(self) -> list[Output]:
         """One frame, if the radio is free and there is one, and if what it promises is on disk."""
-        if self.t < self._radio_free_s or (self.endpoint.needs_save and not self._save()):
+        if self.t < self._radio_free_s or (self.endpoint.needs_save and not self.save()):
             return []
         frame = self.endpoint.poll(self.t)
-        if frame is None or (self.endpoint.needs_save and not self._save()):
+        if frame is None or (self.endpoint.needs_save and not self.save()):
             return []
         self._radio_free_s = self.t + self.endpoint.frame_time_s(frame)
+        self._correlate()
         return [Output(self.t, "radio", frame)]
+
+    def _correlate(self) -> None:
+        """Tell the ground, in a frame to come, at which on-board time this one has begun to leave."""
+        if self.t >= self._time_report_s:
+            frame, now_s = self.endpoint.frame_sent, self.time.read(self.t)
+            self.send("time-report", TIME_PRIORITY, frame=frame, frame_s=now_s, times_set=self.time.times_set)
+            self._time_report_s = self.t + self.config.executive.time_report_s
 
     def _ask_recorder(self) -> list[Output]:
         if self.payload.region is None:  # without borders a chip teaches nothing: it waits in the recorder
@@ -409,10 +409,10 @@ class Executive:
         rss, cap = self.rss_bytes(), self.config.caps.memory_bytes
         if rss <= cap:
             return
-        self._emit("cap-reached", cap="memory", reason=f"{rss >> 20} MiB resident, allowed are {cap >> 20}")
+        self.emit("cap-reached", cap="memory", reason=f"{rss >> 20} MiB resident, allowed are {cap >> 20}")
         self._checkpoint()
         self._send_events()
-        self._save()
+        self.save()
         raise MemoryError(f"{rss} bytes are resident, more than caps.memory_bytes = {cap}")
 
     def _next_due(self) -> float:
@@ -421,6 +421,7 @@ class Executive:
             due = min(self._checkpoint_due(), self._training_due(), self._predicting_due())
         if self.files or self.endpoint.needs_save:
             due = min(due, self._write_s)
+        due = min(due, max(self.commanding.due_s(), self._write_s))
         if self.endpoint.in_contact(self.t):
             radio_s = max(self.endpoint.next_due(self.t), self._radio_free_s)
             due = min(due, max(radio_s, self._write_s) if self.endpoint.needs_save else radio_s, self._housekeeping_s)

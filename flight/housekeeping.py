@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from flight.caps import status_bytes
 from flight.clock import cpu_s
+from flight.link.definitions import U16, U32
 from flight.link.product import DIGEST_BYTES
 
 if TYPE_CHECKING:
     from flight.executive import Executive
-
-U16, U32 = 0xFFFF, 0xFFFFFFFF
 
 
 def housekeeping(executive: Executive) -> dict[str, Any]:
@@ -20,7 +19,7 @@ def housekeeping(executive: Executive) -> dict[str, Any]:
     rejected = counters.frames_rejected
     known = ("bad_crc", "bad_tag", "unknown_key", "replayed")
     return {
-        "t_s": executive.t,
+        "t_s": executive.time.read(executive.t),
         "mode": executive.mode,
         "incarnation": executive.incarnation,
         "chips_ingested": progress.chips,
@@ -30,7 +29,7 @@ def housekeeping(executive: Executive) -> dict[str, Any]:
         "checkpoint_failures": min(executive.log.counts["write-failed"], U16),
         "task_id": executive.payload.task_id,
         "label_version": executive.payload.label_version,
-        "model_digest": progress.model_digest[:DIGEST_BYTES],
+        "model_digest": progress.model_digest[:DIGEST_BYTES].ljust(DIGEST_BYTES, b"\0"),
         "training_steps_done": progress.steps,
         "training_steps_pending": executive.payload.pending_steps,
         "rss_bytes": executive.rss_bytes(),
@@ -43,6 +42,9 @@ def housekeeping(executive: Executive) -> dict[str, Any]:
         "files_open": len(executive.endpoint.progress()),
         "files_received": counters.files_received,
         "telemetry_dropped": counters.telemetry_dropped,
+        "schedule_entries": len(executive.commanding.schedule),
+        "sequence_id": executive.commanding.runner.sequence_id,
+        "sequence_step": executive.commanding.runner.step,
     }
 
 

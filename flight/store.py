@@ -15,7 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-MAGIC = b"SWST"
+from flight.link.pack import STORE_MAGIC
+
+MAGIC = STORE_MAGIC
 VERSION = 1
 _HEADER = struct.Struct("<4sHHQQI")  # magic, version, reserved, generation, length, CRC-32 of the rest and the payload
 _CRC_AT = _HEADER.size - 4

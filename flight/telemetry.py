@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from flight.clock import cpu_s, wall_s
-from flight.link.dictionary import Telemetry, encode
+from flight.link.dictionary import Telemetry, decode, encode
+from flight.link.state import entries
 
 LOG_LENGTH = 256
 
@@ -21,12 +22,22 @@ class EventLog:
         self.counts: Counter[str] = Counter()
 
     def add(self, t_s: float, name: str, **values: Any) -> None:
-        """Log event `name` at mission time `t_s`; FieldError if the values are not as the dictionary declares them."""
+        """Log event `name` at on-board time `t_s`; FieldError if the values are not as the dictionary declares them."""
         event = Telemetry(name, {"t_s": t_s, **values})
         encode(name, event.values)
         self.recent.append(event)
         self.unsent.append(event)
         self.counts[name] += 1
+
+    def save(self) -> list[list[Any]]:
+        """The events that still have to go down, as plain values."""
+        return [list(encode(event.name, event.values)) for event in self.unsent]
+
+    def restore(self, saved: Any) -> None:
+        """Send the events that were saved before all others."""
+        for apid, body in entries(saved, "events", int, bytes):
+            declared, _, values = decode(apid, body)
+            self.unsent.append(Telemetry(declared.name, values))
 
 
 def short(reason: object, limit: int = 48) -> str:

@@ -33,25 +33,32 @@ from flight.link.events import (
     Progress,
     TelemetryReceived,
 )
-from flight.link.frame import OVERHEAD_BYTES, Channel, Direction
+from flight.link.frame import COUNTER_MASK, OVERHEAD_BYTES, Channel, Direction
 from flight.link.keys import KeyRing
 from flight.link.outbox import Outbox
 from flight.link.packet import HEADER_BYTES, Apid, FileKind, Packer, purpose, split
 from flight.link.receiving import Receiver
-from flight.link.schema import MAX_NUMBER, Field, unpack
+from flight.link.schema import MAX_NUMBER, Field
 from flight.link.security import SecureChannel
 from flight.link.sending import Sender
 from flight.link.transfer import File, Status, short_reason
 
 Role: TypeAlias = Literal["ground", "space"]
 STATE_VERSION = 1
-MIN_FRAME_BYTES = OVERHEAD_BYTES + HEADER_BYTES + max(pdu.LARGEST_METADATA_BYTES, dictionary.largest_body_bytes())
+MIN_FRAME_BYTES = (
+    OVERHEAD_BYTES
+    + HEADER_BYTES
+    + max(pdu.LARGEST_METADATA_BYTES, *map(dictionary.largest_body_bytes, dictionary.TABLES))
+)
 NORMAL_PRIORITY = 100
 _PRIORITY = Field("priority", "int", 0, 255)
 
 
 class Endpoint:
     """One end of the link. `counters` holds the totals; `needs_save` tells when `save()` must reach the disk.
+
+    `frame_sent` and `frame_received` are the counters of the latest frame each way (low 32 bits; -1 before the first):
+    with the times of both ends they correlate clocks.
 
     `first_number` is where frame counters, telecommand numbers and transfer ids begin: an end that has lost its saved
     state starts above all that it has ever used, or the other end takes what it sends for replays.
@@ -80,6 +87,7 @@ class Endpoint:
         self._receiver = Receiver(config, segment_bytes)
         self._keepalive_at = NOW
         self.counters = Counters()
+        self.frame_sent = self.frame_received = -1
         self.needs_save = True
 
     # What the owner wants sent.
@@ -200,6 +208,7 @@ class Endpoint:
         if not payload and (self.role == "space" or self._keepalive_at > view_s + TOLERANCE_S):
             return None
         self._keepalive_at = view_s + self.config.keepalive_s
+        self.frame_sent = self._secure.counter.next & COUNTER_MASK
         frame, reserves = self._secure.seal(payload, Channel.PACKETS if payload else Channel.IDLE)
         self.needs_save |= reserves
         self.counters.frames_sent += 1
@@ -234,6 +243,7 @@ class Endpoint:
             self.counters.reject_frame(error)
             return [FrameRejected(error.reason, error.detail)]
         self.counters.frames_accepted += 1
+        self.frame_received = opened.counter_low
         add_bytes(self.counters.bytes_received, None, OVERHEAD_BYTES)
         if self.role == "space" and self._contact.extend(t, t + self.config.contact_timeout_s):
             self._resume()
@@ -269,9 +279,9 @@ class Endpoint:
         try:
             definition, number, args = dictionary.decode(Apid.COMMAND, body)
         except RejectedError as error:
-            if error.reason != "bad_msgpack":  # then it has a number that the ground can be told
-                command_id, number, _ = unpack(body)
-                self._acknowledge(number, command_id & 0xFF, "rejected", error.reason.replace("_", " "))
+            if error.reason != "bad_body":  # then it has a number that the ground can be told
+                command_id, number = dictionary.command_head(body)
+                self._acknowledge(number, command_id, "rejected", error.reason.replace("_", " "))
             raise
         answer = self._log.judge(number, definition.id, body)
         if answer is None:

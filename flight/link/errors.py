@@ -20,7 +20,7 @@ FRAME_REASONS = (
 PACKET_REASONS = (
     "bad_packet",
     "unknown_apid",
-    "bad_msgpack",
+    "bad_body",
     "unknown_id",
     "bad_field",
     "bad_pdu",

@@ -1,9 +1,9 @@
-"""What label sets, regions and products share on the wire: an envelope, small integers, and deflate with a hard limit.
+"""What label sets, regions, products and sequences share: an envelope, small integers, and deflate with a hard limit.
 
 Every file starts alike, and says itself what it holds and how it is coded:
 
     offset  size  what
-    0       1     kind: ``L`` label set, ``R`` region, ``P`` product
+    0       1     kind: ``L`` label set, ``R`` region, ``P`` product, ``Q`` sequence
     1       1     format: how the rest is coded; 1 is deflate (RFC 1951), other numbers belong to other coders
     2       4     CRC-32 of the *decoded* content, big-endian
     6       ..    fields: unsigned LEB128 integers, and blocks (compressed length as LEB128, then a deflate stream)
@@ -17,11 +17,12 @@ from __future__ import annotations
 import struct
 import zlib
 
-LABEL_SET, REGION, PRODUCT = b"L", b"R", b"P"
+LABEL_SET, REGION, PRODUCT, SEQUENCE = b"L", b"R", b"P", b"Q"
 DEFLATE = 1
 MAX_NAME_BYTES = 64
+STORE_MAGIC = b"SWST"  # how records of `flight.store` begin
 _ENVELOPE = struct.Struct(">ccI")
-_NAMES = {LABEL_SET: "label set", REGION: "region", PRODUCT: "product"}
+_NAMES = {LABEL_SET: "label set", REGION: "region", PRODUCT: "product", SEQUENCE: "sequence"}
 _STRATEGIES = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_FILTERED, zlib.Z_HUFFMAN_ONLY, zlib.Z_RLE)
 _U32 = 2**32 - 1
 
@@ -31,11 +32,12 @@ class CodecError(ValueError):
 
 
 def kind_of(data: bytes) -> str:
-    """What a packed file says it is: "label set", "region" or "product"; CodecError if it is none of them."""
+    """What a packed file says it is, such as "label set"; CodecError if it is none of them."""
     try:
         return _NAMES[data[:1]]
     except KeyError:
-        raise CodecError(f"not a label set, region or product: starts with {data[:4].hex() or 'nothing'}") from None
+        known = ", ".join(_NAMES.values())
+        raise CodecError(f"none of {known}: starts with {data[:4].hex() or 'nothing'}") from None
 
 
 def crc(fields: tuple[int, ...], *parts: bytes | memoryview) -> int:
@@ -97,7 +99,7 @@ class Reader:
             raise self.error(f"{len(data)} bytes are too few for its envelope of {_ENVELOPE.size}")
         found, form, self._crc = _ENVELOPE.unpack_from(data)
         if found != kind:
-            raise self.error(f"the file is {_NAMES.get(found, 'unknown')} data (kind {found!r}, expected {kind!r})")
+            raise self.error(_stranger(data))
         if form[0] != DEFLATE:
             raise self.error(f"format {form[0]} is not known here, only {DEFLATE}")
         self._data = data
@@ -152,6 +154,15 @@ class Reader:
             raise self.error(f"{len(self._data) - self._at} bytes too many at its end")
         if content_crc != self._crc:
             raise self.error(f"CRC-32 of the decoded content is {content_crc:08x}, expected {self._crc:08x}")
+
+
+def _stranger(data: bytes) -> str:
+    """What a file is that is not of the kind expected."""
+    if data[:1] in _NAMES:
+        return f"the file is a {_NAMES[data[:1]]}"
+    if data.startswith(STORE_MAGIC):
+        return "the file is a record of the flight segment's store, which holds such files in a form of its own"
+    return f"the file is none: it starts with {data[:4].hex()}"
 
 
 def join_names(names: tuple[str, ...], what: str) -> bytes:

@@ -1,7 +1,8 @@
 """Space Packets (CCSDS 133.0-B) in the payload of a frame: several may share one, none spans two.
 
-Uplink packets are telecommand packets, downlink packets telemetry packets (133.0-B 4.1.3.3.2); all are unsegmented,
-without secondary header. The APID tells what is inside; the packets of a file carry the APID of its kind.
+Uplink packets are telecommand packets, downlink packets telemetry packets (133.0-B 4.1.3.3.2); all are unsegmented.
+The APID tells what is inside; the packets of a file carry the APID of its kind. Telemetry and events, and nothing else,
+have a secondary header, which is a time code field (133.0-B 4.1.4.2): the on-board time, see `flight.link.cuc`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ class Apid(IntEnum):
     FILE_REPORT = 0x20
 
 
+TIMED = frozenset((Apid.HOUSEKEEPING, Apid.EVENT))  # with a secondary header
+
+
 class FileKind(IntEnum):
     """What a file is, and the APID of the packets that it travels in."""
 
@@ -36,6 +40,7 @@ class FileKind(IntEnum):
     ENCODER = 0x43
     MODEL = 0x44
     PRODUCT = 0x45
+    SEQUENCE = 0x46
 
 
 _PURPOSES: dict[int, Apid | FileKind] = {**{apid: apid for apid in Apid}, **{kind: kind for kind in FileKind}}
@@ -65,7 +70,7 @@ class Packer:
         """One packet around a body of at least one byte."""
         count = self.counts.get(apid, 0)
         self.counts[apid] = (count + 1) % SEQUENCE_COUNTS
-        header = SpacePacketHeader(self._type, apid, count, len(body) - 1, seq_flags=SequenceFlags.UNSEGMENTED)
+        header = SpacePacketHeader(self._type, apid, count, len(body) - 1, apid in TIMED, SequenceFlags.UNSEGMENTED)
         return bytes(header.pack()) + body
 
 
@@ -80,8 +85,10 @@ def split(payload: bytes, direction: Direction) -> Iterator[tuple[int, bytes]]:
         end = start + header.packet_len
         if end > len(payload):
             raise RejectedError("bad_packet", f"packet of {header.packet_len} bytes, {len(payload) - start} are left")
-        if header.ccsds_version or header.sec_header_flag or header.seq_flags != SequenceFlags.UNSEGMENTED:
-            raise RejectedError("bad_packet", "packet is segmented, or has a secondary header or another version")
+        if header.ccsds_version or header.seq_flags != SequenceFlags.UNSEGMENTED:
+            raise RejectedError("bad_packet", "packet is segmented, or has another version")
+        if header.sec_header_flag is not (header.apid in TIMED):
+            raise RejectedError("bad_packet", f"APID 0x{header.apid:03x} and its secondary header flag disagree")
         if header.packet_type != expected:
             raise RejectedError("bad_packet", f"packet type is {header.packet_type.name}, expected {expected.name}")
         yield header.apid, payload[start + HEADER_BYTES : end]

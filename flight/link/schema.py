@@ -1,23 +1,26 @@
-"""How the dictionary declares packets, and the one strict codec for all of them.
+"""How the dictionary declares packets, and the one strict codec for their fields.
 
-A packet is the msgpack array ``[id, number, values]``, the values in the order of the declaration. Whatever is not
-exactly as declared is refused with the path of the bad field.
+A field has a fixed place and a fixed size, numbers big-endian; only a text, or bytes of no fixed length, begin with a
+length octet. Whatever is not exactly as declared is refused with the path of the bad field.
 """
 
 from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping, Sequence
+import struct
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import msgpack
-
-from flight.link.errors import LinkError, RejectedError
+from flight.link import cuc
+from flight.link.errors import LinkError
 
 MAX_NUMBER = 0xFFFFFFFF
-_MAX_BODY_BYTES = 1024
+Kind = Literal["int", "float", "time", "text", "bytes", "choice"]
+Criticality = Literal["normal", "vital", "critical"]
+_PYTHON = {"int": int, "float": float, "time": float, "text": str, "bytes": bytes}
+_UNSIGNED = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 
 class FieldError(LinkError):
@@ -29,40 +32,115 @@ class Field:
     """One argument or parameter. `low` and `high` bound a number, or the length of a text or of bytes."""
 
     name: str
-    kind: Literal["int", "float", "text", "bytes", "choice"]
+    kind: Kind
     low: float = 0
     high: float = 0xFFFFFFFF
     unit: str = ""
     help: str = ""
     choices: tuple[str, ...] = ()
 
-    def to_wire(self, value: Any, path: str) -> Any:
-        """The value as it is packed; FieldError if it is not allowed."""
+    # The layout.
+
+    @property
+    def sized(self) -> bool:
+        """Whether a length octet comes first."""
+        return self.kind == "text" or (self.kind == "bytes" and self.low != self.high)
+
+    @property
+    def signed(self) -> bool:
+        """Whether an integer has a sign."""
+        return self.kind == "int" and self.low < 0
+
+    @property
+    def value_bytes(self) -> int:
+        """Octets of the value, without its length octet; the greatest number if that varies."""
+        if self.kind in ("float", "time", "choice"):
+            return {"float": 8, "time": cuc.BYTES, "choice": 1}[self.kind]
+        if self.kind in ("text", "bytes"):
+            return int(self.high)
+        span = max(int(self.high), -int(self.low) - 1) << self.signed
+        return next(size for size in _UNSIGNED if span < 1 << 8 * size)
+
+    @property
+    def largest_bytes(self) -> int:
+        """The most octets that the field takes."""
+        return self.sized + self.value_bytes
+
+    @property
+    def range(self) -> str:
+        """The range as people read it."""
+        if self.kind == "choice":
+            return ", ".join(self.choices)
+        if self.low == self.high and self.kind == "bytes":
+            return f"{_plain(self.low)} bytes"
+        return f"{_plain(self.low)} to {_plain(self.high)}" + (" bytes" if self.kind in ("text", "bytes") else "")
+
+    @property
+    def layout(self) -> str:
+        """How the value is packed, as the reference page writes it."""
+        number = {"float": "f64", "time": "CUC 4+2", "choice": "u8"}.get(self.kind)
+        if self.kind == "int":
+            number = f"{'i' if self.signed else 'u'}{8 * self.value_bytes}"
+        return number or ("u8 length, then octets" if self.sized else f"{self.value_bytes} octets")
+
+    # The codec.
+
+    def pack(self, value: Any, path: str) -> bytes:
+        """The value as octets; FieldError if it is not allowed."""
         if self.kind == "choice":
             if value not in self.choices:
                 raise FieldError(f"{path}: {value!r} is not one of {', '.join(self.choices)}")
-            return self.choices.index(value)
+            return bytes([self.choices.index(value)])
+        value = self.checked(self._converted(value, path), path)
+        if self.kind == "time":
+            return cuc.pack(value)
+        if isinstance(value, (int, float)):
+            return struct.pack(self._format, value)
+        octets = value.encode("ascii") if isinstance(value, str) else bytes(value)
+        return bytes([len(octets)]) * self.sized + octets
+
+    def unpack(self, data: bytes, at: int, path: str) -> tuple[Any, int]:
+        """The value at offset `at`, and where the next field begins; FieldError if it is not there or not allowed."""
+        size = self.value_bytes
+        if self.sized:
+            if at >= len(data):
+                raise FieldError(f"{path}: packet ends before it")
+            size, at = data[at], at + 1
+        octets = data[at : at + size]
+        if len(octets) < size:
+            raise FieldError(f"{path}: packet ends within it")
+        if self.kind == "choice":
+            if octets[0] >= len(self.choices):
+                raise FieldError(f"{path}: {octets[0]} is not one of the {len(self.choices)} choices")
+            return self.choices[octets[0]], at + size
+        value: Any = octets
+        if self.kind == "time":
+            value = cuc.unpack(octets)
+        elif self.kind == "text":
+            value = octets.decode("latin-1")  # what is not ASCII is refused below
+        elif self.kind != "bytes":
+            (value,) = struct.unpack(self._format, octets)
+        return self.checked(value, path), at + size
+
+    @property
+    def _format(self) -> str:
+        code = "d" if self.kind == "float" else _UNSIGNED[self.value_bytes]
+        return ">" + (code.lower() if self.signed else code)
+
+    def _converted(self, value: Any, path: str) -> Any:
+        """Numpy's whole numbers and whole numbers for floats are welcome."""
         if self.kind == "int" and not isinstance(value, (bool, float, str, bytes)):
             try:
-                value = operator.index(value)
+                return operator.index(value)
             except TypeError:
                 raise FieldError(f"{path}: {value!r} is not a whole number") from None
-        elif self.kind == "float" and isinstance(value, (int, float)) and not isinstance(value, bool):
-            value = float(value)
-        return self.checked(value, path)
-
-    def from_wire(self, value: Any, path: str) -> Any:
-        """The value that was packed; FieldError if it is not allowed."""
-        if self.kind != "choice":
-            return self.checked(value, path)
-        if type(value) is not int or not 0 <= value < len(self.choices):
-            raise FieldError(f"{path}: {value!r} is not one of the {len(self.choices)} choices")
-        return self.choices[value]
+        if self.kind in ("float", "time") and isinstance(value, (int, float)) and not isinstance(value, bool):
+            return float(value)
+        return value
 
     def checked(self, value: Any, path: str) -> Any:
         """The value itself, if it has the declared type and lies in its range."""
-        expected = {"int": int, "float": float, "text": str, "bytes": bytes}[self.kind]
-        if type(value) is not expected:
+        if type(value) is not _PYTHON[self.kind]:
             raise FieldError(f"{path}: expected {self.kind}, found {type(value).__name__}")
         if isinstance(value, str) and not (value.isascii() and value.isprintable()):
             raise FieldError(f"{path}: text is not printable ASCII")
@@ -70,29 +148,9 @@ class Field:
         # NaN fails the comparison as well.
         if not self.low <= size <= self.high or math.isinf(size):
             what = "length" if isinstance(value, (str, bytes)) else "value"
-            raise FieldError(f"{path}: {what} {size!r} is not between {self.low:g} and {self.high:g}{self._unit()}")
+            unit = f" {self.unit}" if self.unit else ""
+            raise FieldError(f"{path}: {what} {size!r} is not between {_plain(self.low)} and {_plain(self.high)}{unit}")
         return value
-
-    def _unit(self) -> str:
-        return f" {self.unit}" if self.unit else ""
-
-    @property
-    def largest(self) -> Any:
-        """A wire value that takes the most bytes."""
-        if self.kind == "int":
-            return max(int(self.high), abs(int(self.low)))
-        if self.kind == "float":
-            return 0.0
-        if self.kind == "choice":
-            return len(self.choices) - 1
-        return "x" * int(self.high) if self.kind == "text" else bytes(int(self.high))
-
-    @property
-    def range(self) -> str:
-        """The range as the reference page writes it."""
-        if self.kind == "choice":
-            return ", ".join(self.choices)
-        return f"{_plain(self.low)} to {_plain(self.high)}" + ("" if self.kind in ("int", "float") else " bytes")
 
 
 def _plain(number: float) -> str:
@@ -101,17 +159,21 @@ def _plain(number: float) -> str:
 
 @dataclass(frozen=True)
 class Definition:
-    """One telecommand, telemetry packet or event: what it is called, what it holds, and how much care it needs."""
+    """One telecommand, telemetry packet or event: what it is called, what it holds, and how much care it needs.
+
+    The criticality of a telecommand is a level of ISO 14950: normal is D, vital C and critical B. The last two are
+    sent only when their operator confirms it; a critical one is executed only within a time after an `arm` of it.
+    """
 
     id: int
     name: str
     help: str
     fields: tuple[Field, ...] = ()
-    critical: bool = False
+    criticality: Criticality = "normal"
     severity: str = ""
 
-    def values_to_wire(self, values: Mapping[str, Any]) -> list[Any]:
-        """The values in the order of the declaration; FieldError names what is missing, unknown or not allowed."""
+    def pack(self, values: Mapping[str, Any]) -> list[bytes]:
+        """Each field's octets; FieldError names what is missing, unknown or not allowed."""
         names = [field.name for field in self.fields]
         for name in values:
             if name not in names:
@@ -119,47 +181,23 @@ class Definition:
         missing = [name for name in names if name not in values]
         if missing:
             raise FieldError(f"{self.name}: missing {', '.join(missing)}")
-        return [field.to_wire(values[field.name], f"{self.name}.{field.name}") for field in self.fields]
+        return [field.pack(values[field.name], f"{self.name}.{field.name}") for field in self.fields]
 
-    def values_from_wire(self, values: Sequence[Any]) -> dict[str, Any]:
-        """The values by name; FieldError if they are not as declared."""
-        if len(values) != len(self.fields):
-            raise FieldError(f"{self.name}: expected {len(self.fields)} fields, found {len(values)}")
-        return {
-            field.name: field.from_wire(value, f"{self.name}.{field.name}")
-            for field, value in zip(self.fields, values, strict=True)
-        }
+    def unpack(self, data: bytes) -> dict[str, Any]:
+        """The values by name; FieldError if the octets are not exactly as declared."""
+        values, at = {}, 0
+        for field in self.fields:
+            values[field.name], at = field.unpack(data, at, f"{self.name}.{field.name}")
+        if at != len(data):
+            raise FieldError(f"{self.name}: {len(data) - at} bytes too many")
+        return values
 
     @property
-    def largest_bytes(self) -> int:
-        """Bytes of the largest packet body of this definition."""
-        return len(pack(self.id, MAX_NUMBER, [field.largest for field in self.fields]))
+    def marks(self) -> Iterator[str]:
+        """What its title says beside the name."""
+        yield from [self.criticality] * (self.criticality != "normal") + [self.severity] * bool(self.severity)
 
-
-def pack(packet_id: int, number: int, values: list[Any]) -> bytes:
-    """The body of a packet."""
-    body: bytes = msgpack.packb([packet_id, number, values])
-    return body
-
-
-def unpack(body: bytes) -> tuple[int, int, list[Any]]:
-    """Id, number and wire values of a packet body; `RejectedError` if it is not of that shape."""
-    if len(body) > _MAX_BODY_BYTES:
-        raise RejectedError("bad_msgpack", f"packet body of {len(body)} bytes, at most {_MAX_BODY_BYTES}")
-    try:
-        value = msgpack.unpackb(
-            body,
-            max_array_len=64,
-            max_map_len=0,
-            max_ext_len=0,
-            max_str_len=128,
-            max_bin_len=128,
-        )
-    except (ValueError, msgpack.UnpackException) as error:
-        raise RejectedError("bad_msgpack", f"packet body: {type(error).__name__}") from None
-    if not isinstance(value, list) or [type(part) for part in value] != [int, int, list]:
-        raise RejectedError("bad_msgpack", "packet body is not [id, number, values]")
-    packet_id, number, values = value
-    if not 0 <= number <= MAX_NUMBER:
-        raise RejectedError("bad_field", f"number: {number} is not between 0 and {MAX_NUMBER}")
-    return packet_id, number, values
+    @property
+    def fields_bytes(self) -> int:
+        """The most octets that its fields take."""
+        return sum(field.largest_bytes for field in self.fields)

@@ -6,6 +6,7 @@ import sys
 import msgpack
 import pytest
 
+from flight import cli
 from flight.store import Store
 from flight.supervisor import EXIT_CONFIG
 from tests.flight.flight_world import KEYS, flown
@@ -119,3 +120,8 @@ def test_only_what_flies_is_imported():
     assert {"numpy", "msgpack", "zmq", "flight"} <= loaded
     grounded = {"numba", "ground", "sim", "benchmarks", "torch", "pyarrow", "pandas", "scipy", "matplotlib", "typer"}
     assert loaded & grounded == set()
+
+
+def test_status_of_a_directory_that_holds_nothing_says_so(tmp_path, capsys):
+    assert cli.main(["status", "--state", str(tmp_path)]) == 0
+    assert "holds no records" in capsys.readouterr().out

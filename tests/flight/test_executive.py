@@ -171,14 +171,6 @@ def test_ping_and_pong(idle):
     assert idle.told("pong")[0]["echo"] == 123
 
 
-def test_the_time_that_was_set_survives_a_restart(idle):
-    idle.command("set-time", unix_s=1.75e9)
-    offset_s = idle.flight.utc_offset_s
-    assert offset_s == pytest.approx(1.75e9 - idle.t, abs=2.0)
-    idle.restart()
-    assert idle.flight.utc_offset_s == offset_s
-
-
 def test_a_telecommand_sent_ten_times_is_executed_once(idle):
     number = idle.ground.send(Telecommand("ping", {"echo": 5}))
     for _ in range(9):

@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import msgpack
 import numpy as np
 import pytest
 
@@ -77,7 +76,7 @@ def test_a_replayed_frame_is_counted_told_and_changes_nothing(idle):
 
 
 def test_a_telecommand_that_nobody_knows_is_counted_told_and_answered(idle):
-    payload = Packer(Direction.UPLINK).pack(0x10, msgpack.packb([99, 5, []]))
+    payload = Packer(Direction.UPLINK).pack(0x10, bytes([99, 0, 0, 0, 5]))
     rejects(idle, a_frame(payload=payload), "packets-rejected", "unknown_id")
 
 

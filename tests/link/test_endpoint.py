@@ -310,9 +310,9 @@ def test_a_replayed_frame_is_counted_and_changes_nothing():
         (packet(0x10, b"xyz")[:-1], "bad_packet"),
         (packet(0x7F0, b"x"), "unknown_apid"),
         (packet(0x12, encode("pong", PONG.values)[1]), "unknown_apid"),
-        (packet(0x10, b"\xc1"), "bad_msgpack"),
-        (packet(0x10, b"\x93\x63\x01\x90"), "unknown_id"),
-        (packet(0x10, b"\x93\x03\x01\x91\xff"), "bad_field"),
+        (packet(0x10, b"\xc1"), "bad_body"),
+        (packet(0x10, b"\x63" + bytes(4)), "unknown_id"),
+        (packet(0x10, b"\x03" + bytes(4) + b"\xff"), "bad_field"),
         (packet(0x20, b"x"), "bad_pdu"),
         (packet(0x42, b"\x01"), "bad_pdu"),
         (packet(0x20, b"\x02" + bytes(9)), "bad_pdu"),
@@ -337,7 +337,7 @@ def test_one_bad_packet_does_not_hide_the_good_ones_in_its_frame():
 def test_a_telecommand_that_cannot_be_understood_is_answered_so_the_ground_stops_repeating_it():
     world = in_pass()
     space = world.space.endpoint
-    hostile(space, packet(0x10, b"\x93\x63\x05\x90"))
+    hostile(space, packet(0x10, b"\x63\0\0\0\5"))
     (event,) = world.ground.endpoint.receive(space.poll(0.0), 0.1)
     assert event == CommandAcknowledged(5, "unknown", "rejected", "unknown id")
 

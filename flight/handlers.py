@@ -1,0 +1,103 @@
+"""What each telecommand of the dictionary does. A handler raises to refuse, and then has changed nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from flight.link.dictionary import Telecommand
+from flight.link.packet import FileKind
+from flight.link.transfer import File
+from flight.payload import RefusedError
+from flight.schedule import Entry
+
+if TYPE_CHECKING:
+    from flight.executive import Executive
+
+ANSWER_PRIORITY, MODEL_PRIORITY = 10, 110
+Handler = Callable[["Executive", Telecommand], None]
+
+
+def _ping(flight: Executive, command: Telecommand) -> None:
+    flight.send("pong", ANSWER_PRIORITY, echo=command.args["echo"])
+
+
+def _status(flight: Executive, command: Telecommand) -> None:
+    flight.report_now()
+
+
+def _set_task(flight: Executive, command: Telecommand) -> None:
+    flight.activate(lambda: flight.payload.set_task(command.args["task_id"]))
+
+
+def _get_model(flight: Executive, command: Telecommand) -> None:
+    payload = flight.payload
+    flight.endpoint.submit(File(f"model-{payload.task_id}", FileKind.MODEL, payload.model()), MODEL_PRIORITY)
+
+
+def _predict(flight: Executive, command: Telecommand) -> None:
+    if flight.payload.labels is None or command.args["task_id"] != flight.payload.task_id:
+        raise RefusedError(f"task {command.args['task_id']} is not active")
+    flight.payload.predict_again()
+
+
+def _set_time(flight: Executive, command: Telecommand) -> None:
+    flight.emit("time-set", delta_s=flight.time.set(flight.t, command.args["unix_s"]))
+
+
+def _adjust_time(flight: Executive, command: Telecommand) -> None:
+    on_board_s = flight.time.read(flight.t) + command.args["delta_s"]
+    flight.emit("time-set", delta_s=flight.time.set(flight.t, on_board_s))
+
+
+def _arm(flight: Executive, command: Telecommand) -> None:
+    flight.commanding.arm(command.args["command"])
+
+
+def _schedule(flight: Executive, command: Telecommand) -> None:
+    at_s, if_late, embedded = (command.args[name] for name in ("at_s", "if_late", "command"))
+    flight.commanding.add(Entry(command.number or 0, at_s, if_late, embedded))
+
+
+def _unschedule(flight: Executive, command: Telecommand) -> None:
+    flight.commanding.schedule.delete(command.args["number"])
+
+
+def _clear_schedule(flight: Executive, command: Telecommand) -> None:
+    flight.commanding.schedule.clear()
+
+
+def _list_schedule(flight: Executive, command: Telecommand) -> None:
+    for entry in flight.commanding.schedule.entries:
+        flight.send("schedule-entry", ANSWER_PRIORITY, **vars(entry))
+
+
+def _start_sequence(flight: Executive, command: Telecommand) -> None:
+    flight.commanding.start_sequence(command.args["sequence_id"])
+
+
+def _stop_sequence(flight: Executive, command: Telecommand) -> None:
+    flight.commanding.abort_sequence("stopped by a telecommand")
+
+
+def _delete_sequence(flight: Executive, command: Telecommand) -> None:
+    flight.commanding.delete_sequence(command.args["sequence_id"])
+
+
+HANDLERS: dict[str, Handler] = {
+    "ping": _ping,
+    "status": _status,
+    "set-task": _set_task,
+    "get-model": _get_model,
+    "predict": _predict,
+    "set-time": _set_time,
+    "adjust-time": _adjust_time,
+    "arm": _arm,
+    "schedule": _schedule,
+    "unschedule": _unschedule,
+    "clear-schedule": _clear_schedule,
+    "list-schedule": _list_schedule,
+    "start-sequence": _start_sequence,
+    "stop-sequence": _stop_sequence,
+    "delete-sequence": _delete_sequence,
+}

@@ -1,0 +1,284 @@
+"""The dictionary itself: every telecommand, telemetry packet and event, in one place.
+
+To add one, add an entry; a telecommand also needs a handler in `flight.handlers`. Ids are never used again for
+something else. `flight.link.dictionary` makes packets of them.
+"""
+
+from __future__ import annotations
+
+from flight.link.cuc import MAX_S
+from flight.link.schema import Definition, Field
+
+U16, U32 = 0xFFFF, 0xFFFFFFFF
+MODES = ("starting", "idle", "ingesting", "training", "predicting", "safe")
+OUTCOMES = ("executed", "duplicate", "rejected")
+LATE = ("skip", "run")
+MAX_EMBEDDED_BYTES = 48
+
+_TASK = Field("task_id", "int", high=U16, help="task")
+_REASON = Field("reason", "text", high=48, help="why, in short")
+_UNIX = Field("unix_s", "time", high=MAX_S, unit="s", help="time since 1970-01-01 UTC")
+_ADJUST = Field("delta_s", "float", -600, 600, unit="s", help="added to the on-board time")
+_SEQUENCE = Field("sequence_id", "int", 1, U16, help="number of the sequence")
+_COMMAND_ID = Field("command_id", "int", high=255, help="id of the telecommand")
+_TAGGED = Field("number", "int", 1, U32, help="number of the telecommand `schedule` that brought it")
+_AT = Field("at_s", "time", high=MAX_S, unit="s", help="on-board time at which it is executed")
+_IF_LATE = Field("if_late", "choice", choices=LATE, help="what to do if that time is past")
+_EMBEDDED = Field(
+    "command", "bytes", 1, MAX_EMBEDDED_BYTES, help="the telecommand to execute: its id and its arguments"
+)
+
+
+def _count(name: str, help: str, high: int = U32, unit: str = "") -> Field:
+    return Field(name, "int", high=high, unit=unit, help=help)
+
+
+def _telemetry(id: int, name: str, help: str, *fields: Field, severity: str = "") -> Definition:
+    """A packet with a secondary header: the on-board time at which it was made."""
+    time = Field("t_s", "time", high=MAX_S, unit="s", help="on-board time")
+    return Definition(id, name, help, (time, *fields), severity=severity)
+
+
+TELECOMMANDS = (
+    Definition(1, "ping", "Answer with a pong.", (Field("echo", "int", high=U32, help="comes back in the pong"),)),
+    Definition(2, "status", "Send housekeeping now."),
+    Definition(3, "set-task", "Learn and predict this task from now on.", (_TASK,), criticality="vital"),
+    Definition(4, "get-model", "Send down the model of the current task."),
+    Definition(5, "predict", "Predict all stored chips and send the products down.", (_TASK,)),
+    Definition(
+        6,
+        "set-time",
+        "Set the on-board time, as wrong as the telecommand is old when it is executed. Time tags keep their on-board "
+        "time: a leap makes some late.",
+        (_UNIX,),
+        criticality="critical",
+    ),
+    Definition(20, "adjust-time", "Correct the on-board time by what the ground has measured.", (_ADJUST,)),
+    Definition(
+        21,
+        "arm",
+        "Allow one execution of a critical telecommand, for the time that `executive.arm_s` sets.",
+        (Field("command", "text", 1, 24, help="its name"),),
+    ),
+    Definition(22, "schedule", "Execute a telecommand at an on-board time.", (_AT, _IF_LATE, _EMBEDDED)),
+    Definition(23, "unschedule", "Take one telecommand out of the schedule.", (_TAGGED,)),
+    Definition(24, "clear-schedule", "Take every telecommand out of the schedule.", criticality="vital"),
+    Definition(25, "list-schedule", "Send down the schedule, a packet an entry."),
+    Definition(26, "start-sequence", "Run a sequence that is on board; one runs at a time.", (_SEQUENCE,)),
+    Definition(27, "stop-sequence", "Abort the sequence that runs."),
+    Definition(28, "delete-sequence", "Forget a sequence that does not run.", (_SEQUENCE,)),
+)
+
+HOUSEKEEPING = _telemetry(
+    1,
+    "housekeeping",
+    "State of the payload. Counters start at zero with each start of the process unless they say otherwise.",
+    Field("mode", "choice", choices=MODES, help="what the executive is doing"),
+    _count("incarnation", "starts of the flight process so far", U16),
+    _count("chips_ingested", "chips taken in, over the mission"),
+    _count("chips_dropped", "chips refused or lost, over the mission"),
+    _count("chips_queued", "chips that wait to be taken in", U16),
+    _count("checkpoint_generation", "number of the last checkpoint, over the mission"),
+    _count("checkpoint_failures", "checkpoints that could not be written", U16),
+    _count("task_id", "task being learned", U16),
+    _count("label_version", "version of the label set in use; 0 without one"),
+    Field("model_digest", "bytes", 8, 8, help="first 8 bytes of the model's digest; zeros without a model"),
+    _count("training_steps_done", "training steps, over the mission"),
+    _count("training_steps_pending", "training steps still to do"),
+    _count("rss_bytes", "resident memory of the process", 1 << 40, "bytes"),
+    _count("frames_accepted", "frames accepted"),
+    _count("frames_rejected_crc", "frames that failed their CRC"),
+    _count("frames_rejected_tag", "frames that failed authentication, unknown keys included"),
+    _count("frames_rejected_replay", "frames whose counter was used before"),
+    _count("frames_rejected_other", "frames refused for another reason"),
+    _count("packets_rejected", "packets refused in authentic frames"),
+    _count("files_open", "files being received or sent", U16),
+    _count("files_received", "files received and kept"),
+    _count("telemetry_dropped", "telemetry packets dropped because the queue was full"),
+    _count("schedule_entries", "telecommands that wait for their time", U16),
+    _count("sequence_id", "sequence that runs; 0 without one", U16),
+    _count("sequence_step", "steps of it begun", U16),
+)
+TELEMETRY = (
+    HOUSEKEEPING,
+    _telemetry(2, "pong", "Answer to a ping.", Field("echo", "int", high=U32, help="as in the ping")),
+    _telemetry(
+        20,
+        "time-report",
+        "The on-board time at which a frame began to leave: with the time of its arrival, a point of the correlation.",
+        _count("frame", "counter of that frame, its low 32 bits"),
+        Field("frame_s", "time", high=MAX_S, unit="s", help="on-board time at its first bit"),
+        _count("times_set", "how often the on-board time was set or adjusted; points across that do not compare", U16),
+    ),
+    _telemetry(21, "schedule-entry", "A telecommand that waits for its time.", _TAGGED, _AT, _IF_LATE, _EMBEDDED),
+)
+
+ACKNOWLEDGEMENT = Definition(
+    1,
+    "acknowledgement",
+    "What became of the telecommand with this packet's number.",
+    (
+        _COMMAND_ID,
+        Field("outcome", "choice", choices=OUTCOMES, help="executed, a copy of one executed before, or rejected"),
+        _REASON,
+    ),
+)
+
+_STEP = _count("step", "step, the first is 1", U16)
+EVENTS = (
+    _telemetry(
+        1,
+        "restarted",
+        "The flight process is up.",
+        _count("incarnation", "starts so far", U16),
+        _count("checkpoint_generation", "checkpoint that it goes on from; 0 for none"),
+        Field("cause", "text", high=48, help="how the process before it ended; empty for the first"),
+        severity="info",
+    ),
+    _telemetry(
+        2,
+        "record-damaged",
+        "A record on disk failed its checksum; the older of its two copies is used, if there is one.",
+        Field("record", "text", high=48, help="its name"),
+        _REASON,
+        severity="error",
+    ),
+    _telemetry(
+        3, "write-failed", "Something could not be written; what was on disk stands.", _REASON, severity="error"
+    ),
+    _telemetry(
+        4,
+        "region-loaded",
+        "A region came into use.",
+        _count("region_id", "its number"),
+        _count("municipalities", "municipalities in it"),
+        severity="info",
+    ),
+    _telemetry(
+        5,
+        "labels-loaded",
+        "A label set came into use.",
+        _TASK,
+        _count("label_version", "its version"),
+        _count("rows", "municipalities with a label"),
+        severity="info",
+    ),
+    _telemetry(6, "task-changed", "Another task is learned.", _TASK, severity="info"),
+    _telemetry(
+        7,
+        "model-ready",
+        "Training came to its end.",
+        _TASK,
+        _count("label_version", "labels used"),
+        Field("model_digest", "bytes", 8, 8, help="its digest"),
+        severity="info",
+    ),
+    _telemetry(
+        8,
+        "frames-rejected",
+        "Frames were refused.",
+        Field("cause", "text", high=24, help="reason code"),
+        _count("frames", "frames since the last event"),
+        severity="warning",
+    ),
+    _telemetry(
+        9,
+        "packets-rejected",
+        "Packets in authentic frames were refused.",
+        Field("cause", "text", high=24, help="reason code"),
+        _count("packets", "packets since the last event"),
+        severity="warning",
+    ),
+    _telemetry(
+        10,
+        "file-refused",
+        "A received file could not be used.",
+        _count("transfer_id", "its transfer"),
+        _REASON,
+        severity="warning",
+    ),
+    _telemetry(
+        11,
+        "command-rejected",
+        "A telecommand was refused.",
+        _count("command_number", "its number"),
+        _REASON,
+        severity="warning",
+    ),
+    _telemetry(
+        12,
+        "chip-refused",
+        "A chip could not be used.",
+        _count("chip", "its number", 1 << 40),
+        _REASON,
+        severity="warning",
+    ),
+    _telemetry(
+        13,
+        "chips-lost",
+        "The recorder no longer has chips that flight never took in.",
+        _count("chips", "how many"),
+        severity="warning",
+    ),
+    _telemetry(
+        14,
+        "archive-full",
+        "Chips from now on will not be predicted again: there is no room for their summaries.",
+        _count("chips", "chips in the archive"),
+        severity="warning",
+    ),
+    _telemetry(
+        15, "archive-damaged", "Summaries of chips are unreadable.", _count("chips", "how many"), severity="error"
+    ),
+    _telemetry(
+        16,
+        "cap-reached",
+        "A hard cap was reached.",
+        Field("cap", "choice", choices=("memory", "cpu", "storage"), help="which"),
+        _REASON,
+        severity="error",
+    ),
+    _telemetry(
+        17,
+        "time-set",
+        "The on-board time was set or adjusted.",
+        Field("delta_s", "float", -MAX_S, MAX_S, unit="s", help="new time minus old"),
+        severity="info",
+    ),
+    _telemetry(60, "tag-executed", "A telecommand was executed at its time.", _TAGGED, _COMMAND_ID, severity="info"),
+    _telemetry(
+        61,
+        "tag-failed",
+        "A telecommand was refused at its time, or cut short by a restart.",
+        _TAGGED,
+        _COMMAND_ID,
+        _REASON,
+        severity="warning",
+    ),
+    _telemetry(
+        62,
+        "tag-missed",
+        "A telecommand was dropped, because its time was past and it says to skip it then.",
+        _TAGGED,
+        _COMMAND_ID,
+        Field("late_s", "float", 0, MAX_S, unit="s", help="how late it was"),
+        severity="warning",
+    ),
+    _telemetry(
+        63, "sequence-stored", "A sequence is on board.", _SEQUENCE, _count("steps", "its steps", U16), severity="info"
+    ),
+    _telemetry(
+        64, "sequence-started", "A sequence runs.", _SEQUENCE, _count("steps", "its steps", U16), severity="info"
+    ),
+    _telemetry(65, "sequence-step", "A step was executed.", _SEQUENCE, _STEP, _COMMAND_ID, severity="info"),
+    _telemetry(66, "sequence-completed", "A sequence has run to its end.", _SEQUENCE, severity="info"),
+    _telemetry(
+        67,
+        "sequence-aborted",
+        "A sequence was ended at a step; no later one is executed.",
+        _SEQUENCE,
+        _STEP,
+        _REASON,
+        severity="warning",
+    ),
+)
