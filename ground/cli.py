@@ -1,4 +1,4 @@
-"""``swath-ground``: keys, label tables, regions, datasets and products at the analyst's desk."""
+"""``swath-ground``: operations, keys, label tables, regions, datasets and products at the analyst's desk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import typer
 
 from flight.config import LinkConfig
-from flight.link import dictionary, labelset, product, region
+from flight.link import labelset, product, region
 from flight.link.keys import KeyFileError, KeyRing
 from flight.link.pack import CodecError
 from ground.datasets import DatasetError, NpzImagery, open_imagery
@@ -22,6 +22,7 @@ from ground.facts import archive_facts, dataset_facts, label_facts, product_fact
 from ground.files import write_bytes
 from ground.imagery import TEST, TRAIN, VALIDATION, Task
 from ground.labels import TOLERANCE, LabelTable, TableError, in_order, read_table, write_table
+from ground.operations import command_app, dictionary_app, log, sequence_app
 from ground.products import ArchiveError, ProductArchive
 from ground.regions import region_from_imagery
 
@@ -41,8 +42,12 @@ for _name, _sub in {
     "region": region_app,
     "dataset": dataset_app,
     "products": products_app,
+    "command": command_app,
+    "sequence": sequence_app,
+    "dictionary": dictionary_app,
 }.items():
     app.add_typer(_sub, name=_name)
+app.command()(log)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="File to write, whole or not at all.", dir_okay=False)]
@@ -239,9 +244,3 @@ def products_inspect(
             return
         data, of_file = read_packed(file, product.unpack)
         show(f"{file}", product_facts(data, of_file), as_json)
-
-
-@app.command()
-def telecommands() -> None:
-    """Print the dictionary of telecommands, telemetry and events as Markdown."""
-    typer.echo(dictionary.reference())

@@ -38,6 +38,8 @@ class NpzFile:
                 raise ValueError(f"it holds {size} bytes, more than {MAX_BYTES}")
             with np.load(path, allow_pickle=False) as file:
                 self.arrays: dict[str, NDArray[Any]] = {name: np.asarray(file[name]) for name in file.files}
+        except FileNotFoundError:
+            raise DatasetError(f"{path}: No such file") from None
         except _UNREADABLE as error:
             why = getattr(error, "strerror", None) or error
             raise DatasetError(f"{path}: cannot be read as npz (truncated or damaged?): {why}") from None

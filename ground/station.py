@@ -2,11 +2,12 @@
 
 A core of `flight.step` with one port, "radio". Orders are dealt with in the order of their times; what follows a file
 waits until the spacecraft has it, so a table never arrives before its map. State is saved as the link asks for it, and
-a station that restarts goes on where it was.
+a station that restarts goes on where it was. A telecommand for a time waits until the on-board clock is known.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import msgpack
 from flight.config import LinkConfig
 from flight.link import events as link_events
 from flight.link import product
-from flight.link.dictionary import Telecommand
+from flight.link.dictionary import Telecommand, embed
 from flight.link.endpoint import Endpoint
 from flight.link.errors import LinkFullError
 from flight.link.events import LinkEvent
@@ -28,16 +29,31 @@ from flight.link.product import Product
 from flight.link.transfer import File
 from flight.step import NEVER, Message, Output, Step
 from flight.store import Store
+from ground.correlation import TimeCorrelation
 
-STATE_FORMAT = 1
+STATE_FORMAT = 2
+CLOCK_COMMANDS = ("set-time", "adjust-time")
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """A telecommand to be executed at mission time `execute_s`, by the schedule on board."""
+
+    execute_s: float
+    if_late: str
+    command: Telecommand
+
+    def packet(self, on_board_s: float) -> Telecommand:
+        """The telecommand that puts it into the schedule."""
+        return Telecommand("schedule", {"at_s": on_board_s, "if_late": self.if_late, "command": embed(self.command)})
 
 
 @dataclass(frozen=True)
 class Order:
-    """Something to send, not before mission time `at_s`: a file, or a telecommand."""
+    """Something to send, not before mission time `at_s`: a file, a telecommand, or one for a time."""
 
     at_s: float
-    item: File | Telecommand
+    item: File | Telecommand | Tagged
 
 
 @dataclass(frozen=True)
@@ -86,6 +102,8 @@ class Station:
         self.archive = archive
         self.store = store
         self.endpoint = Endpoint("ground", config, keys)
+        self.clock = TimeCorrelation()
+        self._clock_open: set[int] = set()  # telecommands that set the clock, not answered yet
         self.next_order = 0
         self.uploading: int | None = None  # transfer that the next order waits for
         self.delivered: list[list[Any]] = []  # name and mission time of each file that arrived
@@ -102,7 +120,10 @@ class Station:
         """Take frames, issue orders that are due, transmit while there is contact."""
         self._look(t)
         for message in inputs:
-            for event in self.endpoint.receive(message.body, message.t):
+            events = self.endpoint.receive(message.body, message.t)
+            if not any(isinstance(event, link_events.FrameRejected) for event in events):
+                self._hear(message)
+            for event in events:
                 self._take(event, t)
         self._issue(t)
         outputs = self._transmit(t)
@@ -121,13 +142,23 @@ class Station:
             if not view:
                 self.archive.flush()
 
+    def _hear(self, message: Message) -> None:
+        """Note when a frame began to arrive."""
+        took_s = 8 * len(message.body) / self.config.downlink_bps
+        self.clock.heard(self.endpoint.frame_received, message.t - took_s)
+
     def _take(self, event: LinkEvent, t: float) -> None:
         match event:
             case link_events.TelemetryReceived():
+                if event.name == "time-report":
+                    self.clock.told(*(event.values[name] for name in ("frame", "frame_s", "times_set")))
                 kind = "event" if event.severity else "telemetry"
                 self.archive.telemetry(t, kind, event.name, event.values)
             case link_events.CommandAcknowledged():
                 self.acknowledged[event.outcome] += 1
+                if event.number in self._clock_open:
+                    self._clock_open.remove(event.number)
+                    self.clock.forget()
                 values = {"number": event.number, "outcome": event.outcome, "reason": event.reason}
                 self.archive.telemetry(t, "acknowledgement", event.name, values)
             case link_events.FileDelivered():
@@ -168,11 +199,23 @@ class Station:
             try:
                 if isinstance(order.item, File):
                     self.uploading = self.endpoint.submit(order.item)
-                else:
-                    self.endpoint.send(order.item)
+                elif not self._send(order.item):
+                    return
             except LinkFullError:  # until the spacecraft has answered some
                 return
             self.next_order += 1
+
+    def _send(self, item: Telecommand | Tagged) -> bool:
+        """Send a telecommand; one for a time only once the on-board clock is known, and not about to be set."""
+        if isinstance(item, Tagged):
+            estimate = self.clock.estimate()
+            if estimate is None or self._clock_open:
+                return False
+            item = item.packet(max(0.0, estimate.on_board_s(item.execute_s)))
+        number = self.endpoint.send(item)
+        if item.name in CLOCK_COMMANDS:
+            self._clock_open.add(number)
+        return True
 
     def _transmit(self, t: float) -> list[Output]:
         if not self._view or t < self._radio_free_s:
@@ -205,6 +248,8 @@ class Station:
             "delivered": self.delivered,
             "failed": self.failed,
             "products": self.products,
+            "clock": self.clock.save(),
+            "clock_open": sorted(self._clock_open),
         }
         self.store.put("station", msgpack.packb(state))
 
@@ -218,10 +263,12 @@ class Station:
         self.endpoint = Endpoint.restore(state["endpoint"], "ground", self.config, keys)
         self.next_order, self.uploading = state["next_order"], state["uploading"]
         self.delivered, self.failed, self.products = state["delivered"], state["failed"], state["products"]
+        self.clock.restore(state["clock"])
+        self._clock_open = set(state["clock_open"])
 
     def report(self) -> dict[str, Any]:
         """Counters and state, for whoever watches the simulation."""
-        counters = self.endpoint.counters
+        counters, estimate = self.endpoint.counters, self.clock.estimate()
         return {
             "orders_left": len(self.orders) - self.next_order + (self.uploading is not None),
             "commands_open": self.endpoint.queued_packets,
@@ -231,6 +278,7 @@ class Station:
             "frames_rejected": dict(self.rejected),
             "products": self.products,
             "bad_products": self.bad_products,
+            "clock": dataclasses.asdict(estimate) if estimate is not None else None,
             "bytes_sent": dict(counters.bytes_sent),
             "bytes_received": dict(counters.bytes_received),
             "frames_sent": counters.frames_sent,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flight.link.dictionary import reference as dictionary_reference
+from ground.reference import page as dictionary_reference
 from sim.plan import make_plan
 from sim.scenario import load_scenario
 from sim.scenario import reference as scenario_reference

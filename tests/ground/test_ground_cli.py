@@ -67,11 +67,11 @@ def test_a_bad_table_is_told_on_stderr_and_nothing_is_written(table: Path) -> No
 def test_files_of_the_wrong_kind_and_absent_ones_are_told_without_a_traceback(table: Path) -> None:
     run("labels", "pack", table, "-o", "out.labels")
     for arguments, message in (
-        (("region", "inspect", "out.labels"), "out.labels: region: the file is label set data"),
+        (("region", "inspect", "out.labels"), "out.labels: region: the file is a label set"),
         (("labels", "inspect", "absent"), "absent: No such file"),
         (("labels", "pack", table, "-o", "absent/out"), "absent: there is no such directory"),
         (("dataset", "inspect", table), "cannot be read as npz"),
-        (("products", "inspect", "out.labels"), "product: the file is label set data"),
+        (("products", "inspect", "out.labels"), "product: the file is a label set"),
     ):
         result = run(*arguments)
         assert result.exit_code == 1 and message in result.stderr and isinstance(result.exception, SystemExit)
@@ -120,13 +120,12 @@ def test_new_keys_are_for_their_owner_only_and_never_replace_a_file(table: Path)
     assert result.exit_code == 1 and "exists already" in result.stderr and path.read_bytes() == before
 
 
-def test_the_dictionary_of_telecommands_is_printed() -> None:
-    assert "Telecommands" in run("telecommands").stdout
-
-
 def test_help_shows_every_group() -> None:
     text = run("--help").stdout
-    assert all(name in text for name in ("keys", "labels", "region", "dataset", "products", "telecommands"))
+    assert all(
+        name in text
+        for name in ("keys", "labels", "region", "dataset", "products", "command", "sequence", "dictionary", "log")
+    )
 
 
 def test_a_bare_install_says_what_to_install(

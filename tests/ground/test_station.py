@@ -8,7 +8,7 @@ import pytest
 
 from flight.config import LinkConfig
 from flight.link import product
-from flight.link.dictionary import Telecommand, Telemetry
+from flight.link.dictionary import Telecommand, Telemetry, extract
 from flight.link.endpoint import Endpoint
 from flight.link.events import CommandReceived, FileFailed, FileReceived
 from flight.link.keys import KeyRing
@@ -18,10 +18,11 @@ from flight.link.transfer import File
 from flight.step import NEVER, Message
 from flight.store import Store
 from ground.archive import LOG, RECEIVED, StationArchive
-from ground.station import Order, Station, Window
+from ground.station import Order, Station, Tagged, Window
 
 CONFIG = LinkConfig(max_queued_packets=8)
 KEYS = KeyRing({1: bytes(range(32)), 2: bytes(range(32, 64))}, 1)
+WAY_S = 0.005
 PASSES = [Window(100.0, 400.0), Window(1000.0, 1300.0), Window(5000.0, 5600.0)]
 
 
@@ -78,7 +79,7 @@ class Sky:
 
     def _send(self, t, to, frame):
         self._serial += 1
-        heapq.heappush(self._air, (t + 0.005, self._serial, to, frame))
+        heapq.heappush(self._air, (t + WAY_S, self._serial, to, frame))
 
     def _hear(self, frame):
         for event in self.space.receive(frame, self.t):
@@ -90,6 +91,7 @@ class Sky:
                     self.space.accept(event.transfer_id)
             elif isinstance(event, CommandReceived):
                 self.commands.append(event.name)
+                self.args = event.args
                 self.space.acknowledge(event.number, "executed")
             elif isinstance(event, FileFailed):
                 self.failed.append((event.name, event.reason))
@@ -213,3 +215,81 @@ def test_a_state_of_a_foreign_format_is_refused(tmp_path):
     sky.station.store.put("station", b"\x81\xa6format\x63")
     with pytest.raises(ValueError, match="format 99"):
         sky.start()
+
+
+# Time
+
+
+def tell_time(sky, on_board, times_set=0):
+    """Let the spacecraft send a frame, and tell in the next when that began to leave, `on_board` of mission time."""
+    sky.space.send(Telemetry("pong", {"echo": 0, "t_s": 0.0}))
+    sky.run(sky.t + 1.0)
+    began_s = sky._free_s - sky.space.frame_time_s(sky.last_frame)
+    values = {"frame": sky.space.frame_sent, "frame_s": on_board(began_s), "times_set": times_set, "t_s": 0.0}
+    sky.space.send(Telemetry("time-report", values))
+    sky.run(sky.t + 1.0)
+
+
+@pytest.fixture
+def watched(tmp_path, monkeypatch):
+    """In a pass, with a note of the frame that the spacecraft sent last."""
+
+    def make(orders=()):
+        sky = Sky(tmp_path, list(orders))
+        poll = sky.space.poll
+
+        def noted(t):
+            frame = poll(t)
+            if frame is not None:
+                sky.last_frame = frame
+            return frame
+
+        monkeypatch.setattr(sky.space, "poll", noted)
+        sky.run(130.0)
+        return sky
+
+    return make
+
+
+def test_the_station_estimates_offset_and_drift_of_the_on_board_clock(watched):
+    sky = watched()
+    assert sky.station.report()["clock"] is None
+    for until in (140, 200, 260, 320, 380):
+        sky.run(until)
+        tell_time(sky, lambda t: 1e9 + t * (1 + 50e-6))
+    clock = sky.station.report()["clock"]
+    assert clock["points"] == 5
+    assert clock["offset_s"] == pytest.approx(1e9 - WAY_S, abs=0.001)
+    assert clock["drift_ppm"] == pytest.approx(50.0, abs=1.0)
+    assert clock["residual_s"] < 0.001
+
+
+def test_points_from_before_the_clock_was_set_do_not_count(watched):
+    sky = watched()
+    tell_time(sky, lambda t: t)
+    tell_time(sky, lambda t: t + 1000.0, times_set=1)
+    clock = sky.station.report()["clock"]
+    assert clock["points"] == 1 and clock["offset_s"] == pytest.approx(1000.0 - WAY_S, abs=0.001)
+
+
+def test_a_telecommand_for_a_time_waits_for_the_clock_and_is_tagged_in_on_board_time(watched):
+    tagged = Tagged(2000.0, "run", Telecommand("ping", {"echo": 8}))
+    sky = watched([Order(0.0, tagged)])
+    assert sky.commands == []
+    tell_time(sky, lambda t: t + 500.0)
+    sky.run(sky.t + 5.0)
+    assert sky.commands == ["schedule"] and sky.args["if_late"] == "run"
+    assert sky.args["at_s"] == pytest.approx(2500.0, abs=0.01)
+    assert extract(sky.args["command"]) == Telecommand("ping", {"echo": 8})
+
+
+def test_after_the_clock_was_set_a_telecommand_for_a_time_waits_until_it_is_known_again(watched):
+    tagged = Tagged(2000.0, "skip", Telecommand("ping", {"echo": 8}))
+    setting = Telecommand("adjust-time", {"delta_s": 2.0})
+    sky = watched([Order(133.0, setting), Order(133.0, tagged)])
+    tell_time(sky, lambda t: t)
+    sky.run(sky.t + 10.0)
+    assert sky.commands == ["adjust-time"]
+    tell_time(sky, lambda t: t + 2.0, times_set=1)
+    sky.run(sky.t + 5.0)
+    assert sky.args["at_s"] == pytest.approx(2002.0, abs=0.01)
