@@ -19,12 +19,13 @@ from flight.clock import wall_s
 from flight.config import ConfigError
 from flight.edge import EdgeError
 from flight.learn import LEARNERS
+from ground.orders import read_commands
 from sim import world_export
 from sim.channel import LOSS, UPLINK_BPS
 from sim.lockstep import LockstepError
 from sim.mission import Mission, View
 from sim.outcome import conclude
-from sim.plan import Plan, make_plan
+from sim.plan import Plan, make_plan, timeline
 from sim.report import console_table, write_map_png, write_report, write_summary
 from sim.scenario import Scenario, built_in, load_scenario, reference
 
@@ -79,6 +80,9 @@ def run(
     link: Annotated[str | None, typer.Option(help=f"Uplink preset: {', '.join(UPLINK_BPS)}.")] = None,
     loss: Annotated[str | None, typer.Option(help=f"Loss preset: {', '.join(LOSS)}.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    commands: Annotated[
+        Path | None, typer.Option(help="More telecommands (swath-ground command NAME ... -o FILE).")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Directory for the results (runs/SCENARIO).")] = None,
     clock: Annotated[str, typer.Option(help="stepped (reproducible), wall, or scaled:RATE for show.")] = "stepped",
     in_process: Annotated[
@@ -89,6 +93,8 @@ def run(
     """Fly a mission, and write summary.json and report.html. Exit code 0 only if the mission was completed."""
     with _errors():
         chosen = _chosen(load_scenario(scenario or ("data" if data else "demo")), learner, link, loss, seed)
+        if commands is not None:
+            chosen = dataclasses.replace(chosen, commands=(*chosen.commands, *read_commands(commands)))
         rate = _clock(clock)
         directory = out or DEFAULT_OUT / (chosen.name if data is None else f"{chosen.name}-{data.stem}")
         console = Console(stderr=True, quiet=as_json)
@@ -179,6 +185,19 @@ class _Display:
         table.add_row("task", f"{view.task or '-'}: {error}")
         table.add_row("last", view.last_mark)
         self._live.update(table)
+
+
+@app.command()
+def plan(
+    scenario: Annotated[str, typer.Argument(help="Built-in scenario or TOML file.")] = "demo",
+    data: Annotated[
+        Path | None, typer.Option(help="Imagery with labels (npz) in place of the synthetic Earth.")
+    ] = None,
+) -> None:
+    """Print what is planned, in order: passes, imaging, uploads, telecommands, faults."""
+    with _errors():
+        for line in timeline(make_plan(load_scenario(scenario), data)):
+            typer.echo(line)
 
 
 @app.command()

@@ -18,7 +18,7 @@ from flight.caps import PARENT_VARIABLE, die_with_parent
 from flight.clock import ScaledClock
 from flight.config import LinkConfig, build
 from flight.edge import PortSpec
-from flight.link.dictionary import Telecommand
+from flight.link.dictionary import Telecommand, embed, extract
 from flight.link.keys import KeyRing
 from flight.link.packet import FileKind
 from flight.link.transfer import File
@@ -26,7 +26,7 @@ from flight.runner import run_clocked, run_stepped
 from flight.step import Core
 from flight.store import Store
 from ground.archive import StationArchive
-from ground.station import Order, Station, Window
+from ground.station import Order, Station, Tagged, Window
 from sim.camera import Camera
 from sim.channel import Channel, ChannelConfig
 from sim.lockstep import Wires, wires
@@ -53,7 +53,7 @@ def write_spec(plan: Plan, directory: Path, keys: KeyRing) -> None:
             (directory / FILES / order.item.name).write_bytes(order.item.data)
             orders.append({"at_s": order.at_s, "file": order.item.name, "kind": int(order.item.kind)})
         else:
-            orders.append({"at_s": order.at_s, "command": order.item.name, "args": dict(order.item.args)})
+            orders.append({"at_s": order.at_s, **_command_spec(order.item)})
     spec = {
         "scenario": dataclasses.asdict(plan.scenario),
         "data": str(plan.data.resolve()) if plan.data is not None else None,
@@ -70,6 +70,13 @@ def write_spec(plan: Plan, directory: Path, keys: KeyRing) -> None:
     path.touch(mode=0o600)
     path.write_bytes(keys.dump())
     (directory / CONFIG).write_text(_toml(dataclasses.asdict(plan.scenario.flight_config())), encoding="utf-8")
+
+
+def _command_spec(item: Telecommand | Tagged) -> dict[str, Any]:
+    """A telecommand as plain values."""
+    if isinstance(item, Tagged):
+        return {"execute_s": item.execute_s, "if_late": item.if_late, "embedded": embed(item.command).hex()}
+    return {"embedded": embed(item).hex()}
 
 
 def _toml(table: dict[str, dict[str, Any]]) -> str:
@@ -105,8 +112,11 @@ def make_core(kind: str, directory: Path, imagery: Any = None) -> Core:
 
 
 def _order(order: dict[str, Any], directory: Path) -> Order:
-    if "command" in order:
-        return Order(order["at_s"], Telecommand(order["command"], order["args"]))
+    if "embedded" in order:
+        command = extract(bytes.fromhex(order["embedded"]))
+        if "execute_s" in order:
+            return Order(order["at_s"], Tagged(order["execute_s"], order["if_late"], command))
+        return Order(order["at_s"], command)
     data = (directory / FILES / order["file"]).read_bytes()
     return Order(order["at_s"], File(order["file"], FileKind(order["kind"]), data))
 

@@ -82,6 +82,7 @@ def _summary(mission: Mission, results: list[TaskResult]) -> dict[str, Any]:
         "retask_s": retask.get("t_s"),
         "retask_cpu_s": retask.get("cpu_s"),
         "restarts": mission.restarts,
+        "clock": lockstep.report("station")["clock"],
         "chips_lost": lockstep.report("camera")["chips_lost"],
         "flight_peak_rss_bytes": flight["peak_rss_bytes"],
         "chips_per_s": flight["chips_per_s"],

@@ -130,6 +130,27 @@ def plan_overpasses(
     return planned
 
 
+@dataclass(frozen=True)
+class Approach:
+    """The satellite is nearest to a region: the roll that brings its nearest cell into the strip, and the Sun."""
+
+    roll_deg: float
+    sun_elevation_deg: float
+
+
+def approaches(
+    orbit: Orbit, footprint: Footprint, start_s: float, duration_s: float, swath_km: float
+) -> list[Approach]:
+    """Every approach to a region, whether the camera can make use of it or not."""
+    found = []
+    for middle_s in _closest_approaches(orbit, footprint, start_s, duration_s):
+        sun_deg = float(orbit.sun_elevation_deg(footprint.lat_deg, footprint.lon_deg, middle_s)[0])
+        _, roll_deg, height_km = _broadside(orbit, footprint, middle_s)
+        half_deg = float(np.rad2deg(np.arctan2(swath_km / 2, height_km)))
+        found.append(Approach(max(0.0, float(np.abs(roll_deg).min()) - half_deg), sun_deg))
+    return found
+
+
 def _closest_approaches(orbit: Orbit, footprint: Footprint, start_s: float, duration_s: float) -> Iterator[float]:
     """Mission times at which the satellite is nearest to the region's centre, once an orbit when in reach."""
     grid = np.arange(start_s - SCAN_S, start_s + duration_s + 2 * SCAN_S, SCAN_S)

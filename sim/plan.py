@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flight.link import labelset, region
-from flight.link.dictionary import Telecommand
 from flight.link.labelset import LabelSet
 from flight.link.packet import FileKind
 from flight.link.region import Region
 from flight.link.transfer import File
 from ground.datasets import open_imagery
 from ground.imagery import TRAIN, Imagery, Task
+from ground.operations import clock
 from ground.regions import region_from_imagery
-from ground.station import Order
+from ground.station import Order, Tagged
 from sim.orbit import Orbit, contacts, passes
-from sim.overpass import Footprint, Overpass, plan_overpasses
+from sim.overpass import REACH_KM, Footprint, Overpass, approaches, plan_overpasses
 from sim.record import PassRecord
 from sim.scenario import LabelOrder, Scenario
 from sim.world import World
@@ -97,7 +97,7 @@ def make_plan(scenario: Scenario, data: Path | None = None) -> Plan:
     if not scenario.camera.revisit:
         overpasses = _first_looks(overpasses, imagery.rows * imagery.cols)
     if not overpasses:
-        raise PlanError("the region is never in reach of the camera by day: check site, orbit and camera")
+        raise PlanError(_why_never(scenario, orbit, imagery))
     built = region_from_imagery(imagery, REGION_ID, imagery.bag_split == TRAIN)  # no other has rows to send
     packed = region.pack(built)
     plan = Plan(scenario, data, imagery, built, orbit, found, overpasses, [], [], 0)
@@ -106,10 +106,31 @@ def make_plan(scenario: Scenario, data: Path | None = None) -> Plan:
         _order_labels(plan, wanted)
     if not plan.sent:
         raise PlanError("no label set is sent: check the labels of the scenario")
-    for command in scenario.commands:
-        plan.orders.append(Order(command.at_h * 3600, Telecommand(command.name, command.args)))
+    plan.orders += [order.order() for order in (*scenario.sequences, *scenario.commands)]
     plan.orders.sort(key=lambda order: order.at_s)
     return plan
+
+
+def _why_never(scenario: Scenario, orbit: Orbit, imagery: Imagery) -> str:
+    """By how much the camera never reaches the region, or never by day."""
+    camera, site = scenario.camera, scenario.site
+    footprint = Footprint(site.lat_deg, site.lon_deg, imagery.rows, imagery.cols)
+    found = approaches(orbit, footprint, 0.0, scenario.duration_s, camera.swath_km)
+    what = "the region is never in reach of the camera by day"
+    if not found:
+        return f"{what}: the satellite never comes within {REACH_KM:g} km of it; check site, orbit and duration_h"
+    by_day = [each for each in found if each.sun_elevation_deg >= camera.min_sun_elevation_deg]
+    if not by_day:
+        highest = max(each.sun_elevation_deg for each in found)
+        return (
+            f"{what}: of {len(found)} approaches none has the Sun higher than {highest:.1f} deg, "
+            f"camera.min_sun_elevation_deg is {camera.min_sun_elevation_deg:g}; check orbit.ltan_h and epoch_utc"
+        )
+    nearest = min(each.roll_deg for each in by_day)
+    return (
+        f"{what}: the nearest of {len(by_day)} approaches by day needs a roll of {nearest:.1f} deg, "
+        f"camera.max_off_nadir_deg is {camera.max_off_nadir_deg:g}; check site, orbit and duration_h"
+    )
 
 
 def _first_looks(overpasses: list[Overpass], n_cells: int) -> list[Overpass]:
@@ -147,3 +168,25 @@ def label_set(imagery: Imagery, task: Task, wanted: LabelOrder, seed: int) -> La
     table = np.full((len(imagery.codes), len(task.class_names)), np.nan, np.float32)
     table[chosen] = imagery.table(task)[chosen]
     return LabelSet(REGION_ID, task.task_id, wanted.version, task.class_names, table, wanted.levels)
+
+
+def timeline(plan: Plan) -> list[str]:
+    """The plan as lines, in the order of their mission times."""
+    lines = [
+        (c.aos_s, f"pass      {c.station}, {(c.los_s - c.aos_s) / 60:.1f} min, up to {c.max_elevation_deg:.0f} deg")
+        for c in plan.contacts
+    ]
+    lines += [(o.start_s, f"imaging   {o.cells.size} cells, roll {o.off_nadir_deg:.1f} deg") for o in plan.overpasses]
+    lines += [(order.at_s, _order_line(order)) for order in plan.orders]
+    lines += [(order.at_h * 3600, f"fault     {order.kind}") for order in plan.scenario.faults]
+    return [f"{clock(t_s)[:-4]}  {text}" for t_s, text in sorted(lines, key=lambda line: line[0])]
+
+
+def _order_line(order: Order) -> str:
+    if isinstance(order.item, File):
+        return f"upload    {order.item.name}, {len(order.item.data)} bytes"
+    tagged = isinstance(order.item, Tagged)
+    command = order.item.command if isinstance(order.item, Tagged) else order.item
+    args = " ".join(f"{name}={value}" for name, value in command.args.items())
+    when = f" at {clock(order.item.execute_s)[:-4]}, if late {order.item.if_late}" if tagged else ""
+    return f"command   {command.name} {args}".rstrip() + when

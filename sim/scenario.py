@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
-from typing import get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from flight.config import (
     CapsConfig,
+    ClockConfig,
     ConfigError,
     CostConfig,
     ExecutiveConfig,
@@ -23,8 +24,7 @@ from flight.config import (
     limited,
 )
 from flight.learn import LEARNERS
-from flight.link.dictionary import TELECOMMANDS, encode
-from flight.link.errors import LinkError
+from ground.orders import CommandOrder, SequenceOrder, read_toml
 from sim.channel import DOWNLINK_BPS, LOSS, UPLINK_BPS, ChannelConfig
 from sim.orbit import STATIONS, Orbit, Station
 
@@ -106,17 +106,6 @@ class LabelOrder:
 
 
 @dataclass(frozen=True)
-class CommandOrder:
-    """A telecommand, sent not before `at_h`."""
-
-    name: str
-    at_h: float = limited(0.0, 0, 10000, "not before this mission hour")
-    args: dict[str, float] = field(
-        default_factory=dict, metadata={"help": "its arguments by name (`swath-ground telecommands`)"}
-    )
-
-
-@dataclass(frozen=True)
 class FaultOrder:
     """Something that goes wrong: `kill-flight` is a SIGKILL to the flight process."""
 
@@ -147,8 +136,10 @@ class Scenario:
     costs: CostConfig = field(default_factory=CostConfig)
     executive: ExecutiveConfig = field(default_factory=ExecutiveConfig)
     caps: CapsConfig = field(default_factory=CapsConfig)
+    clock: ClockConfig = field(default_factory=ClockConfig)
     labels: tuple[LabelOrder, ...] = (LabelOrder(),)
     commands: tuple[CommandOrder, ...] = ()
+    sequences: tuple[SequenceOrder, ...] = ()
     faults: tuple[FaultOrder, ...] = ()
 
     def __post_init__(self) -> None:
@@ -164,17 +155,26 @@ class Scenario:
                     f"labels[{i}].version: task {order.task} has version {latest[order.task]} before; use a later one"
                 )
             latest[order.task] = order.version
-        known = [command.name for command in TELECOMMANDS]
         for i, command in enumerate(self.commands):
-            if command.name not in known:
-                raise ConfigError(f"commands[{i}].name: {command.name!r} is unknown; known are {', '.join(known)}")
-            try:
-                encode(command.name, command.args)
-            except LinkError as error:
-                raise ConfigError(f"commands[{i}]: {error}") from error
+            command.telecommand(f"commands[{i}]")
+        for i, sequence in enumerate(self.sequences):
+            sequence.sequence(f"sequences[{i}]")
+        self._within_the_mission()
         self.epoch()
         self.station_list()
         self.channel()
+
+    def _within_the_mission(self) -> None:
+        """Nothing is ordered for a time at which the mission is over."""
+        for name in ("labels", "commands", "sequences", "faults"):
+            for i, order in enumerate(getattr(self, name)):
+                for each in ("at_h", "execute_h"):
+                    hour = getattr(order, each, None)
+                    if hour is not None and hour >= self.duration_h:
+                        raise ConfigError(
+                            f"{name}[{i}].{each}: hour {hour:g} is not within the mission, which lasts "
+                            f"{self.duration_h:g} h"
+                        )
 
     def epoch(self) -> datetime:
         """Start of mission time, in UTC."""
@@ -232,7 +232,7 @@ class Scenario:
         channel = self.channel()
         link = dataclasses.replace(self.link, uplink_bps=channel.uplink_bps, downlink_bps=channel.downlink_bps)
         learner = dataclasses.replace(self.learner, seed=self.seed)
-        return FlightConfig(link, learner, self.costs, self.executive, self.caps)
+        return FlightConfig(link, learner, self.costs, self.executive, self.caps, self.clock)
 
 
 def built_in() -> list[str]:
@@ -245,19 +245,43 @@ def load_scenario(name: str) -> Scenario:
     """A built-in scenario by name, or one in a TOML file; ConfigError says where it is wrong."""
     path = Path(name)
     if name in built_in():
-        text = resources.files("sim").joinpath("scenarios", f"{name}.toml").read_text(encoding="utf-8")
+        values = tomllib.loads(resources.files("sim").joinpath("scenarios", f"{name}.toml").read_text(encoding="utf-8"))
     elif path.suffix == ".toml":
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: {error}") from error
+        values = read_toml(path)
     else:
         raise ConfigError(f"{name}: neither a TOML file nor a built-in scenario ({', '.join(built_in())})")
     try:
-        values = tomllib.loads(text)
-        return build(Scenario, {"name": path.stem, **values})
-    except (tomllib.TOMLDecodeError, ConfigError) as error:
+        _read_sequences(values, path.parent)
+        scenario = build(Scenario, {"name": path.stem, **values})
+        _check_rates(scenario, values.get("link", {}))
+    except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from error
+    return scenario
+
+
+def _read_sequences(values: dict[str, Any], directory: Path) -> None:
+    """Put the contents of the files that sequences name in their place; the scenario's own values count."""
+    sequences = values.get("sequences", [])
+    for i, sequence in enumerate(sequences if isinstance(sequences, list) else []):
+        if isinstance(sequence, dict) and "file" in sequence:
+            own = {key: value for key, value in sequence.items() if key != "file"}
+            if not isinstance(sequence["file"], str) or "steps" in own:
+                raise ConfigError(f"sequences[{i}].file: expected a file name, and no steps beside it")
+            sequences[i] = {**read_toml(directory / sequence["file"]), **own}
+
+
+def _check_rates(scenario: Scenario, link: dict[str, Any]) -> None:
+    """The rates are the radio's: a link section may only repeat them."""
+    channel = scenario.channel()
+    for name, bps, preset in (
+        ("uplink", channel.uplink_bps, scenario.radio.uplink),
+        ("downlink", channel.downlink_bps, scenario.radio.downlink),
+    ):
+        if link.get(f"{name}_bps", bps) != bps:
+            raise ConfigError(
+                f"link.{name}_bps: {link[f'{name}_bps']:g} contradicts radio.{name} = {preset!r}, which is {bps:g}; "
+                f"choose another preset and leave this out"
+            )
 
 
 def reference() -> str:
@@ -275,7 +299,18 @@ def reference() -> str:
         if dataclasses.is_dataclass(one) and isinstance(one, type):
             title = f"[[{each.name}]]" if one is not hint else f"[{each.name}]"
             lines += _fields(one, f"`{title}`", (one.__doc__ or "").strip())
+            lines += _nested(one, each.name)
     return "\n".join(lines)
+
+
+def _nested(section: type, path: str) -> list[str]:
+    """Sections for the lists of tables within a section."""
+    lines = []
+    for name, hint in get_type_hints(section).items():
+        one = get_args(hint)[0] if get_origin(hint) is tuple else None
+        if isinstance(one, type) and dataclasses.is_dataclass(one):
+            lines += _fields(one, f"`[[{path}.{name}]]`", (one.__doc__ or "").strip())
+    return lines
 
 
 def _fields(section: type, title: str, text: str) -> list[str]:

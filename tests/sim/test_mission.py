@@ -1,6 +1,7 @@
 """Whole missions over a small region, through real processes and in one; what an operator may rely on."""
 
 import dataclasses
+import json
 import os
 import signal
 
@@ -132,9 +133,46 @@ def test_a_mission_that_cannot_deliver_its_labels_says_what_is_missing(tmp_path)
     assert "never had a model" in " ".join(record.summary["shortfalls"])
 
 
+def log_of(directory, name):
+    """Packets of that name as the ground has them: (mission time of arrival, values)."""
+    lines = (directory / "ground" / "telemetry.jsonl").read_text(encoding="utf-8").splitlines()
+    return [(t_s, values) for t_s, _, called, values in map(json.loads, lines) if called == name]
+
+
+@pytest.fixture(scope="module")
+def operations(tmp_path_factory):
+    """The built-in scenario of operations: a drifting clock, a kill between upload and time tag, a sequence."""
+    directory = tmp_path_factory.mktemp("operations")
+    return directory, fly(make_plan(load_scenario("operations")), directory, in_process=True)[1]
+
+
+def test_telecommands_are_executed_at_their_time_out_of_view_and_after_a_kill(operations):
+    directory, record = operations
+    assert record.summary["restarts"] == 1
+    ((_, entry), _), (_, pong) = log_of(directory, "schedule-entry")[:2], log_of(directory, "pong")[-1]
+    assert pong["echo"] == 6 and pong["t_s"] == pytest.approx(entry["at_s"], abs=0.01)
+    to_mission_time = 1750470442 - log_of(directory, "time-set")[0][0]  # on-board time was set near that
+    assert pong["t_s"] - to_mission_time == pytest.approx(6.0 * 3600, abs=3.0)
+
+
+def test_the_sequence_of_the_scenario_runs_to_its_end(operations):
+    directory, record = operations
+    assert record.summary["completed"], record.summary["shortfalls"]
+    assert [values["step"] for _, values in log_of(directory, "sequence-step")] == [1, 2, 3, 4]
+    assert log_of(directory, "sequence-completed") and not log_of(directory, "sequence-aborted")
+
+
+def test_the_summary_tells_the_drift_of_the_clock(operations):
+    assert operations[1].summary["clock"]["drift_ppm"] == pytest.approx(20.0, abs=0.1)
+    assert operations[1].summary["clock"]["residual_s"] < 0.001
+
+
 def test_a_mission_runs_by_the_clock_too(tmp_path):
     short = dataclasses.replace(
-        scenario(), duration_h=0.06, site=dataclasses.replace(scenario().site, lat_deg=76.0, lon_deg=8.0)
+        scenario(),
+        duration_h=0.06,
+        labels=scenario().labels[:1],
+        site=dataclasses.replace(scenario().site, lat_deg=76.0, lon_deg=8.0),
     )
     plan = make_plan(dataclasses.replace(scenario(), duration_h=9.0))
     contact = dataclasses.replace(plan.contacts[0], aos_s=5.0, los_s=short.duration_s)

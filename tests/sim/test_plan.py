@@ -9,9 +9,11 @@ from flight.link import labelset, region
 from flight.link.packet import FileKind
 from flight.link.transfer import File
 from ground.imagery import TRAIN
-from sim.plan import PlanError, label_set, make_plan
-from sim.scenario import CommandOrder, LabelOrder, WorldSection, load_scenario
+from sim.plan import PlanError, label_set, make_plan, timeline
+from sim.scenario import CameraSection, CommandOrder, LabelOrder, WorldSection, load_scenario
 from sim.world import World
+
+NOTHING_LATER = {"labels": (LabelOrder(),), "commands": ()}
 
 
 def scenario(**changes):
@@ -112,9 +114,20 @@ def test_the_same_scenario_gives_the_same_plan(plan):
     ("changes", "message"),
     [
         ({"world": WorldSection(4, 4, 10)}, "world: n_municipalities is 10"),
-        ({"duration_h": 0.05}, "no pass over Svalbard, Darmstadt in 0.05 h"),
+        ({"duration_h": 0.05, **NOTHING_LATER}, "no pass over Svalbard, Darmstadt in 0.05 h"),
         ({"labels": (LabelOrder(task=9),)}, "no label set is sent"),
-        ({"duration_h": 2.0}, "the region is never in reach of the camera by day"),
+        (
+            {"duration_h": 2.0, **NOTHING_LATER},
+            "never in reach of the camera by day: the satellite never comes within 4000",
+        ),
+        (
+            {"camera": CameraSection(min_sun_elevation_deg=80.0)},
+            r"by day: of \d+ approaches none has the Sun higher than -?\d+\.\d deg, camera.min_sun_elevation_deg is 80",
+        ),
+        (
+            {"camera": CameraSection(max_off_nadir_deg=0.0, swath_km=1.0), "duration_h": 12.0, **NOTHING_LATER},
+            r"approaches by day needs a roll of \d+\.\d deg, camera.max_off_nadir_deg is 0",
+        ),
     ],
 )
 def test_what_cannot_be_flown_is_an_error_that_says_why(changes, message):
@@ -126,3 +139,11 @@ def test_commands_go_up_at_their_times():
     plan = make_plan(scenario(commands=(CommandOrder("set-task", 3.0, {"task_id": 2}),)))
     (order,) = [order for order in plan.orders if order.item.name == "set-task"]
     assert order.at_s == 3 * 3600 and order.item.args == {"task_id": 2}
+
+
+def test_the_timeline_has_a_line_for_every_pass_overpass_order_and_fault():
+    operations = make_plan(load_scenario("operations"))
+    lines = timeline(operations)
+    n = len(operations.contacts) + len(operations.overpasses) + len(operations.orders)
+    assert len(lines) == n + len(operations.scenario.faults) and lines == sorted(lines, key=lambda line: line[:8])
+    assert "01:30:00  command   ping echo=6 at 06:00:00, if late skip" in lines

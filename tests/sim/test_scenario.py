@@ -36,8 +36,18 @@ BAD = {
     ),
     r"labels[0].share: 2.0 is not between": "[[labels]]\nshare = 2.0",
     r"labels[1].version: 0 is not between": "[[labels]]\n[[labels]]\nversion = 0",
-    r"commands[0].name: 'launch' is unknown": '[[commands]]\nname = "launch"',
+    r"commands[0]: 'launch' is no telecommand; known are ping": '[[commands]]\nname = "launch"',
     r"commands[0]: set-task: missing task_id": '[[commands]]\nname = "set-task"',
+    r"commands[0].execute_h: schedule may not be": '[[commands]]\nname = "schedule"\nexecute_h = 2\nargs = '
+    '{ at_s = 1, if_late = "skip", command = "02" }',
+    r"sequences[0].steps[1]: set-task: missing task_id": (
+        '[[sequences]]\nsteps = [{ command = "status" }, { command = "set-task" }]'
+    ),
+    r"sequences[0].file: expected a file name, and no": '[[sequences]]\nfile = "x.toml"\nsteps = []',
+    r"labels[0].at_h: hour 24 is not within the mission, which lasts 24 h": "[[labels]]\nat_h = 24",
+    r"commands[0].execute_h: hour 30 is not": '[[commands]]\nname = "status"\nexecute_h = 30',
+    r"faults[0].at_h: hour 25 is not": "[[faults]]\nat_h = 25",
+    r"link.uplink_bps: 1200 contradicts radio.uplink = 'uhf-9k6', which is 9600": "[link]\nuplink_bps = 1200",
     r"faults[0].kind: 'meteor' is unknown": '[[faults]]\nkind = "meteor"',
     "orbit.altitude_km: 50.0 is not between": "[orbit]\naltitude_km = 50",
     "costs.chip_s: -1.0 is not": "[costs]\nchip_s = -1",
@@ -51,6 +61,16 @@ def test_what_is_wrong_with_a_file_is_named_by_file_and_field(message, tmp_path)
     with pytest.raises(ConfigError) as told:
         load_scenario(str(path))
     assert str(told.value).startswith(f"{path}: {message}")
+
+
+def test_a_sequence_may_stand_in_a_file_of_its_own_beside_the_scenario(tmp_path):
+    (tmp_path / "safe.toml").write_text('sequence_id = 4\nsteps = [{ command = "status", after_s = 3 }]\n')
+    (tmp_path / "mine.toml").write_text('[[sequences]]\nfile = "safe.toml"\nat_h = 2\n')
+    (order,) = load_scenario(str(tmp_path / "mine.toml")).sequences
+    assert (order.sequence_id, order.at_h, order.steps[0].after_s) == (4, 2.0, 3.0)
+    (tmp_path / "safe.toml").unlink()
+    with pytest.raises(ConfigError, match=r"safe\.toml: No such file"):
+        load_scenario(str(tmp_path / "mine.toml"))
 
 
 def test_a_file_that_is_not_there_or_not_toml_is_named(tmp_path):
