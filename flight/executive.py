@@ -202,7 +202,7 @@ class Executive:
 
     def _take_frame(self, frame: bytes) -> None:
         for event in self.endpoint.receive(frame, self.t):
-            self._take_event(event)
+            self.take_event(event)
 
     def _take_chip(self, body: bytes) -> None:
         lost = self.queue.counters["lost"]
@@ -211,7 +211,8 @@ class Executive:
         if self.queue.counters["lost"] > lost:
             self.emit("chips-lost", chips=min(self.queue.counters["lost"] - lost, U32))
 
-    def _take_event(self, event: LinkEvent) -> None:
+    def take_event(self, event: LinkEvent) -> None:
+        """Act on what the link tells."""
         match event:
             case link_events.CommandReceived():
                 self.commanding.take(event)
