@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
 from flight.config import LinkConfig
 from flight.link import labelset, product, region
-from flight.link.keys import KeyFileError, KeyRing
-from flight.link.pack import CodecError
+from flight.link.keys import KeyRing
+from ground import gis_cli
+from ground.console import AsJson, Out, read_packed, told
 from ground.datasets import DatasetError, NpzImagery, open_imagery
 from ground.facts import archive_facts, dataset_facts, label_facts, product_facts, region_facts, show
 from ground.files import write_bytes
 from ground.imagery import TEST, TRAIN, VALIDATION, Task
 from ground.labels import TOLERANCE, LabelTable, TableError, in_order, read_table, write_table
 from ground.operations import command_app, dictionary_app, log, sequence_app
-from ground.products import ArchiveError, ProductArchive
+from ground.products import ProductArchive
 from ground.regions import region_from_imagery
-
-MAX_FILE_BYTES = 1 << 26
-T = TypeVar("T")
 
 _settings: dict[str, Any] = {"no_args_is_help": True, "pretty_exceptions_enable": False}
 app = typer.Typer(help="The ground segment at the analyst's desk.", add_completion=False, **_settings)
@@ -49,8 +45,6 @@ for _name, _sub in {
     app.add_typer(_sub, name=_name)
 app.command()(log)
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")]
-Out = Annotated[Path, typer.Option("--out", "-o", help="File to write, whole or not at all.", dir_okay=False)]
 Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="Imagery with labels, an npz file.")]
 
 
@@ -64,33 +58,6 @@ class Split(StrEnum):
 
 
 _SPLITS = {Split.train: (TRAIN,), Split.validation: (VALIDATION,), Split.test: (TEST,), Split.all: (0, 1, 2)}
-
-
-@contextmanager
-def told() -> Iterator[None]:
-    """Turn what a user can mend into a message on stderr and exit status 1."""
-    try:
-        yield
-    except (TableError, DatasetError, CodecError, ArchiveError, KeyFileError) as error:
-        typer.echo(f"swath-ground: {error}", err=True)
-    except FileExistsError as error:
-        typer.echo(f"swath-ground: {error.filename}: exists already and is not replaced", err=True)
-    except OSError as error:
-        typer.echo(f"swath-ground: {error.filename or ''}: {error.strerror or error}", err=True)
-    else:
-        return
-    raise typer.Exit(1)
-
-
-def read_packed(path: Path, unpack: Callable[[bytes, LinkConfig], T]) -> tuple[bytes, T]:
-    """A packed file and what it holds, checked as flight does; CodecError names the file."""
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise CodecError(f"{path}: has {path.stat().st_size} bytes, more than any file on the link")
-    data = path.read_bytes()
-    try:
-        return data, unpack(data, LinkConfig())
-    except CodecError as error:
-        raise CodecError(f"{path}: {error}") from None
 
 
 @keys_app.command("new")
@@ -214,6 +181,9 @@ def region_pack(
         write_bytes(out, data)
         mean, greatest = region.share_error(of_dataset, levels)
         show(f"{out}", {**region_facts(data, decoded), "mean_error": mean, "max_error": greatest}, as_json)
+
+
+region_app.command("from-polygons")(gis_cli.from_polygons)
 
 
 @region_app.command("inspect")

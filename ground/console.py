@@ -1,0 +1,51 @@
+"""What every command of ``swath-ground`` shares: options, files read with limits, and how errors are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from flight.config import LinkConfig
+from flight.link.keys import KeyFileError
+from flight.link.pack import CodecError
+from ground.datasets import DatasetError
+from ground.gis import GisError
+from ground.labels import TableError
+from ground.products import ArchiveError
+
+MAX_FILE_BYTES = 1 << 26
+T = TypeVar("T")
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="File to write, whole or not at all.", dir_okay=False)]
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn what a user can mend into a message on stderr and exit status 1."""
+    try:
+        yield
+    except (TableError, DatasetError, CodecError, ArchiveError, KeyFileError, GisError) as error:
+        typer.echo(f"swath-ground: {error}", err=True)
+    except FileExistsError as error:
+        typer.echo(f"swath-ground: {error.filename}: exists already and is not replaced", err=True)
+    except OSError as error:
+        typer.echo(f"swath-ground: {error.filename or ''}: {error.strerror or error}", err=True)
+    else:
+        return
+    raise typer.Exit(1)
+
+
+def read_packed(path: Path, unpack: Callable[[bytes, LinkConfig], T]) -> tuple[bytes, T]:
+    """A packed file and what it holds, checked as flight does; CodecError names the file."""
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise CodecError(f"{path}: has {path.stat().st_size} bytes, more than any file on the link")
+    data = path.read_bytes()
+    try:
+        return data, unpack(data, LinkConfig())
+    except CodecError as error:
+        raise CodecError(f"{path}: {error}") from None

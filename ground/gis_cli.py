@@ -1,0 +1,96 @@
+"""``swath-ground`` commands on maps: regions from polygons. They need the extra `gis`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flight.config import LinkConfig
+from flight.link import region
+from ground.console import AsJson, Out, told
+from ground.facts import region_facts, show
+from ground.files import replaced, write_bytes
+from ground.georef import georef_path, municipalities_path, write_georef
+from ground.gis import need_gis
+from ground.polygons import PolygonOptions
+from ground.regions import MIN_COVER, MappedRegion, region_from_polygons
+
+MAX_NOTES = 30
+
+
+def from_polygons(
+    polygons: Annotated[Path, typer.Argument(help="GeoPackage, GeoJSON or Shapefile of municipalities.")],
+    out: Out,
+    id_field: Annotated[str, typer.Option(help="Field that holds the municipality codes.")],
+    name_field: Annotated[str | None, typer.Option(help="Field that holds their names.")] = None,
+    layer: Annotated[str | None, typer.Option(help="Layer, where the file has several.")] = None,
+    chip_m: Annotated[float, typer.Option(min=1, help="Side of a chip [m].")] = 960.0,
+    crs: Annotated[str, typer.Option(help="CRS of the grid, projected, in metres; auto picks UTM or LAEA.")] = "auto",
+    source_crs: Annotated[str | None, typer.Option(help="CRS of the file, where it says none or a wrong one.")] = None,
+    bounds: Annotated[str | None, typer.Option(help="WEST,SOUTH,EAST,NORTH in the grid's CRS.")] = None,
+    region_id: Annotated[int, typer.Option(min=0, help="Region id.")] = 1,
+    levels: Annotated[int, typer.Option(min=2, max=56, help="Counts that shares are rounded to.")] = 8,
+    min_cover: Annotated[float, typer.Option(min=0, max=1, help="Chips covered less belong to nobody.")] = MIN_COVER,
+    merge: Annotated[bool, typer.Option("--merge", help="Join features that share a code.")] = False,
+    zero_pad: Annotated[int, typer.Option(min=0, max=64, help="Digits of a code; restores leading zeros.")] = 0,
+    picture: Annotated[Path | None, typer.Option(help="Check picture to write, a PNG.", dir_okay=False)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Lay a grid of chips over municipalities and pack it for the uplink, shares of chips exact by area.
+
+    Beside the region file go OUT.georef.json, where the grid lies, and OUT.municipalities.parquet, the polygons on it:
+    the ground needs them for maps, the satellite does not.
+    """
+    corners = _corners(bounds)
+    with told():
+        need_gis()
+        options = PolygonOptions(id_field, name_field, layer, source_crs, merge, zero_pad)
+        mapped = region_from_polygons(
+            polygons, options, region_id=region_id, chip_m=chip_m, crs=crs, bounds=corners, min_cover=min_cover
+        )
+        data = region.pack(mapped.region, levels)
+        decoded = region.unpack(data, LinkConfig())  # what flight would refuse is not written
+        _write(mapped, data, out, picture)
+        mean, greatest = region.share_error(mapped.region, levels)
+        facts: dict[str, Any] = {
+            **region_facts(data, decoded),
+            **mapped.facts,
+            "mean_error": mean,
+            "max_error": greatest,
+        }
+        show(f"{out}", {**facts, "notes": mapped.notes} if as_json else facts, as_json)
+        for note in mapped.notes[:MAX_NOTES]:
+            typer.echo(f"note: {note}", err=True)
+        if len(mapped.notes) > MAX_NOTES:
+            typer.echo(f"note: and {len(mapped.notes) - MAX_NOTES} more; --json has them all", err=True)
+
+
+def _corners(bounds: str | None) -> tuple[float, float, float, float] | None:
+    if bounds is None:
+        return None
+    try:
+        west, south, east, north = (float(text) for text in bounds.split(","))
+    except ValueError:
+        raise typer.BadParameter("--bounds is four numbers: WEST,SOUTH,EAST,NORTH in the grid's CRS") from None
+    return west, south, east, north
+
+
+def _write(mapped: MappedRegion, data: bytes, out: Path, picture: Path | None) -> None:
+    """Everything on a region, the region file last: where it is, the others are."""
+    import geopandas
+
+    from ground.pictures import check_picture, write_png
+
+    polygons = mapped.polygons
+    frame = geopandas.GeoDataFrame(
+        {"code": list(polygons.codes), "name": list(polygons.names)}, geometry=polygons.geometry, crs=polygons.crs
+    )
+    side = georef_path(out)
+    with replaced(municipalities_path(side)) as partial:
+        frame.to_parquet(partial)
+    write_georef(side, mapped.georef)
+    if picture is not None:
+        write_png(picture, check_picture(mapped))
+    write_bytes(out, data)
