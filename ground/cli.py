@@ -19,8 +19,18 @@ from ground.console import AsJson, Out, read_packed, told
 from ground.datasets import DatasetError, NpzImagery, open_imagery
 from ground.facts import archive_facts, dataset_facts, label_facts, product_facts, region_facts, show
 from ground.files import write_bytes
+from ground.georef import georef_path, read_georef
 from ground.imagery import TEST, TRAIN, VALIDATION, Task
-from ground.labels import TOLERANCE, LabelTable, TableError, in_order, read_table, write_table
+from ground.labels import (
+    TOLERANCE,
+    LabelOptions,
+    LabelTable,
+    SheetOptions,
+    TableError,
+    in_order,
+    read_table,
+    write_table,
+)
 from ground.operations import command_app, dictionary_app, log, sequence_app
 from ground.products import ProductArchive
 from ground.regions import region_from_imagery
@@ -48,6 +58,26 @@ app.command()(log)
 Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="Imagery with labels, an npz file.")]
 
 
+class Units(StrEnum):
+    """What the cells of a table are parts of."""
+
+    fraction = "fraction"
+    percent = "percent"
+    area = "area"
+
+
+class Decimal(StrEnum):
+    """What stands before the decimals of a number."""
+
+    point = "point"
+    comma = "comma"
+
+    @property
+    def mark(self) -> str:
+        """The character."""
+        return "." if self is Decimal.point else ","
+
+
 class Split(StrEnum):
     """Which municipalities of a dataset."""
 
@@ -72,7 +102,7 @@ def keys_new(out: Out = Path("swath-keys.toml")) -> None:
 
 @labels_app.command("pack")
 def labels_pack(
-    table: Annotated[Path, typer.Argument(help="CSV or Parquet: a column a class, or code, class, proportion.")],
+    table: Annotated[Path, typer.Argument(help="CSV, Excel or Parquet: a column a class, or code, class, proportion.")],
     out: Out,
     region_file: Annotated[Path | None, typer.Option("--region", help="Region file that gives codes and id.")] = None,
     codes_file: Annotated[
@@ -85,8 +115,23 @@ def labels_pack(
     max_error: Annotated[
         float | None, typer.Option(min=0.004, max=0.5, help="Greatest error of a proportion; picks the levels.")
     ] = None,
-    tolerance: Annotated[float, typer.Option(min=0, max=0.49, help="How far from 1 a row may sum.")] = TOLERANCE,
-    delimiter: Annotated[str, typer.Option(help="What stands between columns of a CSV.")] = ",",
+    tolerance: Annotated[
+        float, typer.Option(min=0, max=0.49, help="How far from its whole a row may sum.")
+    ] = TOLERANCE,
+    units: Annotated[Units, typer.Option(help="What cells are: parts of 1, of 100, or of any whole.")] = Units.fraction,
+    decimal: Annotated[Decimal | None, typer.Option(help="Decimal mark.  [seen in the cells]")] = None,
+    other: Annotated[str | None, typer.Option(help="Class that takes what the others leave of the whole.")] = None,
+    total: Annotated[str | None, typer.Option(help="Column with the whole of each row, where it has one.")] = None,
+    classes: Annotated[list[str] | None, typer.Option("--class", help="Column that is a class.  [all]")] = None,
+    ignore: Annotated[list[str] | None, typer.Option(help="Column to leave out.")] = None,
+    missing: Annotated[list[str] | None, typer.Option(help="Further mark for values that are not known.")] = None,
+    code_column: Annotated[str | None, typer.Option(help="Column of codes.  [code, id and the like, or first]")] = None,
+    by_name: Annotated[bool, typer.Option("--by-name", help="Rows go by names that the region's georef has.")] = False,
+    zero_pad: Annotated[int, typer.Option(min=0, max=64, help="Digits of a code; restores leading zeros.")] = 0,
+    delimiter: Annotated[str | None, typer.Option(help="What stands between columns of a CSV.  [seen]")] = None,
+    encoding: Annotated[str, typer.Option(help="Text encoding of a CSV.")] = "utf-8-sig",
+    header_row: Annotated[int | None, typer.Option(min=1, help="Line of the header.  [first not empty]")] = None,
+    sheet: Annotated[str | None, typer.Option(help="Sheet of a workbook.  [the only one]")] = None,
     activate: Annotated[bool, typer.Option(help="Whether the satellite switches to the task.")] = True,
     as_json: AsJson = False,
 ) -> None:
@@ -98,16 +143,34 @@ def labels_pack(
         raise typer.BadParameter("give --levels or --max-error, not both")
     if region_file is not None and (codes_file is not None or region_id):
         raise typer.BadParameter("--region gives codes and id; leave out --codes and --region-id")
-    if len(delimiter) != 1 or delimiter in '\r\n"':
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '\r\n"'):
         raise typer.BadParameter("--delimiter is one character")
     with told():
         codes: tuple[str, ...] | None = None
+        names: dict[str, str] = {}
         if region_file is not None:
             _, of_region = read_packed(region_file, region.unpack)
             codes, region_id = of_region.codes, of_region.region_id
+            if georef_path(region_file).exists():
+                names = read_georef(georef_path(region_file)).names
         elif codes_file is not None:
             codes = _codes(codes_file)
-        read = read_table(table, codes=codes, tolerance=tolerance, delimiter=delimiter)
+        options = LabelOptions(
+            units=units,
+            decimal=decimal.mark if decimal is not None else None,
+            code_column=code_column,
+            classes=tuple(classes or ()),
+            ignore=tuple(ignore or ()),
+            total=total,
+            other=other,
+            missing=tuple(missing or ()),
+            zero_pad=zero_pad,
+            by_name=by_name,
+        )
+        layout = SheetOptions(delimiter, encoding, header_row, sheet)
+        read = read_table(table, codes=codes, names=names, tolerance=tolerance, sheet=layout, options=options)
+        for note in read.notes:
+            typer.echo(f"note: {note}", err=True)
         if max_error is not None:
             levels = labelset.levels_for(max_error)
         label_set = in_order(read, codes or read.codes, region_id, task_id, version, levels or 32)

@@ -1,44 +1,55 @@
 """Label tables from the statistics office: read, checked, turned into label sets, and written back.
 
-Two forms are told apart by their header. *Wide*: a column of municipality codes and a column a class, a row a
-municipality. *Long*: columns for code, class and proportion, a row a pair. Codes are text and keep their leading zeros.
-A municipality without a row, or with a row of empty cells, is missing; a row with some cells empty is an error.
+Codes are text and keep their leading zeros. A municipality without a row, with a row of empty cells, or with a cell
+that is marked as not known, is missing; a row with some cells left empty is an error.
 """
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flight.link.labelset import LabelSet
 from flight.link.region import Region
+from ground.cells import Suppressed
+from ground.columns import AREA, FRACTION, PERCENT, Entry, LabelOptions, Table
 from ground.files import replaced
-from ground.sheets import Sheet, TableError, read_sheet
+from ground.matching import Known, looks_like_total
+from ground.sheets import SheetOptions, TableError, read_sheet
 
-__all__ = ["LabelTable", "TableError", "in_order", "read_table", "to_label_set", "write_table"]
+__all__ = [
+    "LabelOptions",
+    "LabelTable",
+    "SheetOptions",
+    "TableError",
+    "in_order",
+    "read_table",
+    "to_label_set",
+    "write_table",
+]
 
 TOLERANCE = 0.005
-_CODE_NAMES = ("code", "municipality", "municipality_code", "bag", "id", "geoid", "codigo", "código")
-_CLASS_NAMES = ("class", "class_name", "category")
-_VALUE_NAMES = ("proportion", "share", "fraction", "value")
+UNITS = (FRACTION, PERCENT, AREA)
 
 
 @dataclass(frozen=True, eq=False)
 class LabelTable:
-    """A checked table: proportions float32 (len(codes), len(classes)), rows summing to 1, a NaN row is missing."""
+    """A checked table: proportions float32 (len(codes), len(classes)), rows summing to 1, a NaN row is missing.
+
+    `notes` say what its user should know, such as which rows are missing because a cell was suppressed.
+    """
 
     codes: tuple[str, ...]
     classes: tuple[str, ...]
     proportions: NDArray[np.float32]
     source: str = "table"
+    notes: tuple[str, ...] = ()
 
 
 def read_table(
@@ -46,153 +57,154 @@ def read_table(
     *,
     codes: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
+    names: Mapping[str, str] | None = None,
     tolerance: float = TOLERANCE,
-    delimiter: str = ",",
+    sheet: SheetOptions = SheetOptions(),  # noqa: B008 (frozen)
+    options: LabelOptions = LabelOptions(),  # noqa: B008 (frozen)
 ) -> LabelTable:
-    """The label table in a CSV or Parquet file.
+    """The label table in a CSV, Excel or Parquet file.
 
-    Rows must sum to 1 within `tolerance` and are then normalised. Given `codes`, any other code is an error; given
-    `classes`, the table must have exactly those and takes their order. Raises TableError with the place of each
-    problem, ValueError if `tolerance` makes no sense.
+    Rows must sum to their whole within `tolerance` of it and are then normalised. Given `codes`, any other code is an
+    error; `names` are those of municipalities, by code. Given `classes`, the table must have exactly those and takes
+    their order. Raises TableError with the place of each problem, ValueError if an argument makes no sense.
     """
     if not 0 <= tolerance < 0.5:
         raise ValueError(f"tolerance is {tolerance}, must be at least 0 and below 0.5")
-    sheet = read_sheet(path, delimiter)
+    if options.units not in UNITS:
+        raise ValueError(f"units are {options.units!r}, must be one of {', '.join(UNITS)}")
     found: list[str] = []
-    names = [name.lower() for name in sheet.header]
-    if any(name in _CLASS_NAMES for name in names) and any(name in _VALUE_NAMES for name in names):
-        entries, table_classes = _long(sheet, names, found)
-    else:
-        entries, table_classes = _wide(sheet, names, found)
+    content = read_sheet(path, sheet)
+    table = Table(content, options, found)
+    known = Known(codes, names or {}, options.by_name)
+    rows = _Rows(table, known, tolerance, found)
+    table_classes = rows.classes
     if len(table_classes) < 2 and not found:
         found.append(f"has {len(table_classes)} class; a label table needs at least 2 columns beside the code")
+    order = list(range(len(table_classes)))
     if classes is not None and set(classes) != set(table_classes):
         found.append(f"has the classes {', '.join(table_classes)}; expected {', '.join(classes)}")
     elif classes is not None:
         order = [table_classes.index(name) for name in classes]
         table_classes = tuple(classes)
-        entries = [(place, code, [row[i] for i in order]) for place, code, row in entries]
-    rows = _checked(entries, table_classes, codes, tolerance, found)
     if found:
-        raise TableError(sheet.source, found)
-    table = np.array(list(rows.values()), np.float64)
-    return LabelTable(tuple(rows), table_classes, table.astype(np.float32), sheet.source)
+        raise TableError(content.source, found)
+    proportions = np.array(list(rows.rows.values()), np.float64)[:, order]
+    return LabelTable(tuple(rows.rows), table_classes, proportions.astype(np.float32), content.source, rows.notes())
 
 
-Entry = tuple[str, str, list[float | None]]
+class _Rows:
+    """Rows by code, on the simplex or NaN; problems are appended to `found`."""
 
+    def __init__(self, table: Table, known: Known, tolerance: float, found: list[str]) -> None:
+        self.options, self.tolerance, self.found = table.options, tolerance, found
+        other = self.options.other
+        self.own_other = table.classes.index(other) if other in table.classes else None
+        self.classes = table.classes if other is None or self.own_other is not None else (*table.classes, other)
+        self.rows: dict[str, list[float]] = {}
+        self.suppressed: list[str] = []
+        firsts: dict[str, Entry] = {}
+        totals = _column_totals(table.entries) if self.options.units == AREA else None
+        for entry in table.entries:
+            if looks_like_total(entry.code, entry.name, known) or (totals and _is_sum(entry, totals, known)):
+                advice = "it would count everything twice: leave the row out"
+                found.append(f"{entry.place}: {entry.name or entry.code!r} looks like a totals row; {advice}")
+                continue
+            code = known.code(entry, found)
+            first = firsts.setdefault(code, entry)
+            if first is not entry:
+                found.append(
+                    f"{entry.place}: municipality {code!r} was on {first.place} already{_named(first, entry)}; keep one"
+                )
+                continue
+            self.rows[code] = self._row(entry, code) or [math.nan] * len(self.classes)
 
-def _wide(sheet: Sheet, names: list[str], found: list[str]) -> tuple[list[Entry], tuple[str, ...]]:
-    """Place, code and cells of each row, in the order of the class columns."""
-    at = next((i for i, name in enumerate(names) if name in _CODE_NAMES), 0)
-    others = [i for i in range(len(names)) if i != at]
-    entries: list[Entry] = []
-    for place, row in zip(sheet.places, sheet.rows, strict=True):
-        code = _text(row[at], place, sheet.header[at], found)
-        cells = [_number(row[i], place, sheet.header[i], found) for i in others]
-        if code is not None:
-            entries.append((place, code, cells))
-    return entries, tuple(sheet.header[i] for i in others)
+    def notes(self) -> tuple[str, ...]:
+        """What happened to rows."""
+        if not self.suppressed:
+            return ()
+        more = f" and {len(self.suppressed) - 10} more" if len(self.suppressed) > 10 else ""
+        shown = ", ".join(self.suppressed[:10])
+        return (f"{len(self.suppressed)} rows have a value that is not known, and are missing: {shown}{more}",)
 
-
-def _long(sheet: Sheet, names: list[str], found: list[str]) -> tuple[list[Entry], tuple[str, ...]]:
-    """The same from rows of code, class and proportion; classes in order of appearance."""
-    at_class = next(i for i, name in enumerate(names) if name in _CLASS_NAMES)
-    at_value = next(i for i, name in enumerate(names) if name in _VALUE_NAMES)
-    rest = [i for i in range(len(names)) if i not in (at_class, at_value)]
-    if len(rest) != 1:
-        expected = "a table in long form has three: code, class, proportion"
-        raise TableError(sheet.source, [f"has the columns {', '.join(sheet.header)}; {expected}"])
-    cells: dict[str, dict[str, float | None]] = {}
-    places: dict[str, str] = {}
-    classes: dict[str, None] = {}
-    for place, row in zip(sheet.places, sheet.rows, strict=True):
-        code = _text(row[rest[0]], place, sheet.header[rest[0]], found)
-        name = _text(row[at_class], place, sheet.header[at_class], found)
-        value = _number(row[at_value], place, sheet.header[at_value], found)
-        if code is None or name is None:
-            continue
-        classes[name] = None
-        of_code = cells.setdefault(code, {})
-        places.setdefault(code, place)
-        if name in of_code:
-            found.append(f"{place}: municipality {code!r} has class {name!r} twice; keep one")
-        of_code[name] = value
-    entries = [(places[code], code, [of.get(name) for name in classes]) for code, of in cells.items()]
-    return entries, tuple(classes)
-
-
-def _text(cell: Any, place: str, column: str, found: list[str]) -> str | None:
-    if isinstance(cell, str) and cell:
-        return cell
-    if cell is None or cell == "":
-        found.append(f"{place}, column {column!r}: is empty")
-    else:
-        advice = "numbers lose their leading zeros: store codes as text"
-        found.append(f"{place}, column {column!r}: {cell!r} is of type {type(cell).__name__}; {advice}")
-    return None
-
-
-def _number(cell: Any, place: str, column: str, found: list[str]) -> float | None:
-    """A proportion, None for an empty cell, or NaN for a bad one, which is noted."""
-    if cell is None or cell == "":
-        return None
-    where = f"{place}, column {column!r}"
-    try:
-        if isinstance(cell, bool) or not isinstance(cell, str | int | float | Decimal):
-            raise ValueError
-        value = float(cell)
-    except (ValueError, OverflowError):
-        if isinstance(cell, str) and "," in cell:
-            found.append(f"{where}: {cell!r} is not a number; write a decimal point instead of a comma")
-        else:
-            found.append(f"{where}: {cell!r} is not a number; every column beside the code must be a class")
-        return math.nan
-    if not math.isfinite(value):
-        found.append(f"{where}: {cell!r} is not finite; leave all cells of a missing row empty")
-    elif value < 0:
-        found.append(f"{where}: {cell} is negative")
-    else:
-        return value
-    return math.nan
-
-
-def _checked(
-    entries: list[Entry], classes: tuple[str, ...], codes: Sequence[str] | None, tolerance: float, found: list[str]
-) -> dict[str, list[float]]:
-    """Normalised rows by code; problems are appended to `found`."""
-    known = None if codes is None else set(codes)
-    places: dict[str, str] = {}
-    rows: dict[str, list[float]] = {}
-    for place, code, cells in entries:
-        if code in places:
-            found.append(f"{place}: municipality {code!r} was on {places[code]} already; keep one")
-            continue
-        places[code] = place
-        if known is not None and code not in known:
-            found.append(f"{place}: municipality {code!r} is not in the region{_zeros(code, known)}")
-        empty = [name for name, cell in zip(classes, cells, strict=True) if cell is None]
-        if len(empty) == len(cells):
-            rows[code] = [math.nan] * len(cells)
-            continue
-        values = [cell for cell in cells if cell is not None]
-        total = math.fsum(values)
+    def _row(self, entry: Entry, code: str) -> list[float] | None:
+        """Proportions of a row; None if it is missing, or wrong."""
+        values, at = entry.values, self.own_other
+        if all(value is None for value in values):
+            return None
+        if any(isinstance(value, Suppressed) for value in [*values, entry.total]):
+            self.suppressed.append(code)
+            return None
+        empty = [i for i, value in enumerate(values) if value is None and i != at]
         if empty:
-            advice = "give all classes (0 where there is none) or leave all empty"
-            found.append(f"{place}: municipality {code!r} has nothing for {', '.join(empty)}; {advice}")
-        elif abs(total - 1) > tolerance:
-            percent = "; they look like percent: divide by 100" if abs(total - 100) <= 100 * tolerance else ""
-            limit = f"must be 1 within {tolerance:g}"
-            found.append(f"{place}: proportions of municipality {code!r} sum to {total:.6g}, {limit}{percent}")
-        else:  # a NaN total is a row with a bad cell, which has been told
-            rows[code] = [value / total for value in values]
-    return rows
+            which = ", ".join(self.classes[i] for i in empty)
+            advice = "give all classes (0 where there is none), mark what is not known with ':', or leave all empty"
+            self.found.append(f"{entry.place}: municipality {code!r} has nothing for {which}; {advice}")
+            return None
+        numbers = [0.0 if value is None else float(value) for value in values]  # type: ignore[arg-type]
+        if any(math.isnan(value) for value in numbers):
+            return None
+        whole = self._whole(entry, code, math.fsum(numbers))
+        if whole is None:
+            return None
+        rest = whole - math.fsum(numbers)
+        if at is not None and values[at] is None:
+            numbers[at] = max(0.0, rest)
+        elif len(numbers) < len(self.classes):
+            numbers.append(max(0.0, rest))
+        return self._normalised(entry, code, numbers, whole)
+
+    def _whole(self, entry: Entry, code: str, total: float) -> float | None:
+        """What a row's cells are parts of."""
+        if self.options.total is not None:
+            if not isinstance(entry.total, float) or not entry.total > 0:
+                self.found.append(
+                    f"{entry.place}, column {self.options.total!r}: must be the whole of the row, above 0"
+                )
+                return None
+            return entry.total
+        if self.options.units == AREA:
+            if total > 0:
+                return total
+            advice = "leave its cells empty if nothing is known"
+            self.found.append(f"{entry.place}: areas of municipality {code!r} are all 0; {advice}")
+            return None
+        return 100.0 if self.options.units == PERCENT else 1.0
+
+    def _normalised(self, entry: Entry, code: str, numbers: list[float], whole: float) -> list[float] | None:
+        total = math.fsum(numbers)
+        if abs(total - whole) <= self.tolerance * whole and total > 0:
+            return [value / total for value in numbers]
+        limit = f"must be {whole:g} within {self.tolerance * whole:g}{self._advice(total, whole)}"
+        self.found.append(f"{entry.place}: proportions of municipality {code!r} sum to {total:.6g}, {limit}")
+        return None
+
+    def _advice(self, total: float, whole: float) -> str:
+        if self.options.total is not None:
+            return f", the {self.options.total!r} of the row" + (
+                "; --other NAME takes the rest" if total < whole else ""
+            )
+        for units, expected in ((FRACTION, 1.0), (PERCENT, 100.0)):
+            if expected != whole and abs(total - expected) <= expected * max(self.tolerance, 0.005):
+                return f"; they look like {units}: say --units {units}"
+        if total > 1.5 * whole:
+            return "; if they are areas or counts, say --units area"
+        return "; a class that takes the rest is made by --other NAME" if total < whole else ""
 
 
-def _zeros(code: str, known: set[str]) -> str:
-    """Advice if the code would be known with its leading zeros."""
-    padded = next((code.zfill(n) for n in range(len(code) + 1, len(code) + 6) if code.zfill(n) in known), None)
-    return f", but {padded!r} is: were leading zeros lost?" if padded else "; check the code or leave the row out"
+def _column_totals(entries: list[Entry]) -> list[float]:
+    columns = zip(*(entry.values for entry in entries), strict=True)
+    return [math.fsum(v for v in column if isinstance(v, float) and math.isfinite(v)) for column in columns]
+
+
+def _is_sum(entry: Entry, totals: list[float], known: Known) -> bool:
+    """Whether a row that is no municipality's is, class by class, the sum of all others: half of all there is."""
+    if known.has(entry.code) or not any(totals):
+        return False
+    return all(isinstance(v, float) and abs(2 * v - t) <= 1e-6 * t for v, t in zip(entry.values, totals, strict=True))
+
+
+def _named(first: Entry, second: Entry) -> str:
+    return f", named {first.name!r} there and {second.name!r} here" if first.name != second.name else ""
 
 
 def to_label_set(
@@ -212,8 +224,10 @@ def in_order(
 ) -> LabelSet:
     """The same for a region of which only the codes and the id are at hand."""
     index = {code: i for i, code in enumerate(codes)}
-    known = set(codes)
-    unknown = [f"municipality {c!r} is not in the region{_zeros(c, known)}" for c in table.codes if c not in known]
+    known = Known(codes, {}, by_name=False)
+    unknown = [
+        f"municipality {code!r} is not in the region{known.advice(code)}" for code in table.codes if code not in index
+    ]
     if unknown:
         raise TableError(table.source, unknown)
     proportions = np.full((len(codes), len(table.classes)), np.nan, np.float32)
