@@ -277,3 +277,6 @@ def products_inspect(
             return
         data, of_file = read_packed(file, product.unpack)
         show(f"{file}", product_facts(data, of_file), as_json)
+
+
+products_app.command("export")(gis_cli.export_maps)

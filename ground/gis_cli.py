@@ -1,4 +1,4 @@
-"""``swath-ground`` commands on maps: regions from polygons. They need the extra `gis`."""
+"""``swath-ground`` commands on maps: regions from polygons, predictions as maps. They need the extra `gis`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import typer
 
 from flight.config import LinkConfig
 from flight.link import region
-from ground.console import AsJson, Out, told
+from ground.console import AsJson, Out, read_packed, told
 from ground.facts import region_facts, show
 from ground.files import replaced, write_bytes
-from ground.georef import georef_path, municipalities_path, write_georef
-from ground.gis import need_gis
+from ground.georef import engineering, georef_path, municipalities_path, read_georef, write_georef
+from ground.gis import GisError, need_gis
+from ground.maps import Format, write_maps
 from ground.polygons import PolygonOptions
+from ground.products import ProductArchive
 from ground.regions import MIN_COVER, MappedRegion, region_from_polygons
 
 MAX_NOTES = 30
@@ -65,6 +67,41 @@ def from_polygons(
             typer.echo(f"note: {note}", err=True)
         if len(mapped.notes) > MAX_NOTES:
             typer.echo(f"note: and {len(mapped.notes) - MAX_NOTES} more; --json has them all", err=True)
+
+
+def export_maps(
+    archive: Annotated[Path, typer.Argument(help="Archive of products: products.parquet.")],
+    region_file: Annotated[Path, typer.Option("--region", help="Region file that the predictions were made for.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Directory to write to.", file_okay=False)],
+    format_: Annotated[Format, typer.Option("--format", help="Format of the maps.")] = Format.geotiff,
+    georef_file: Annotated[
+        Path | None, typer.Option("--region-georef", help="Where the grid lies.  [beside the region file]")
+    ] = None,
+    made_up: Annotated[
+        bool, typer.Option("--made-up", help="The grid lies nowhere: write an engineering CRS.")
+    ] = False,
+) -> None:
+    """Write predictions as maps for QGIS, rasterio and GeoPandas: a band or a column a class, and uncertainty."""
+    with told():
+        need_gis()
+        _, of_region = read_packed(region_file, region.unpack)
+        georef_file = georef_file or georef_path(region_file)
+        polygons = municipalities_path(georef_file)
+        if made_up:
+            georef = engineering(of_region.region_id, of_region.rows, of_region.cols, 1.0)
+            typer.echo(
+                "note: the grid is made up: maps are in an engineering CRS, one unit a chip, nowhere on the Earth"
+            )
+        elif georef_file.exists():
+            georef = read_georef(georef_file)
+        else:
+            advice = "make the region with `swath-ground region from-polygons`, name the file with --region-georef"
+            raise GisError(f"{georef_file}: not there, so nobody knows where the grid lies; {advice}, or say --made-up")
+        shapes = polygons if polygons.exists() and not made_up else None
+        if shapes is None:
+            typer.echo("note: no polygons of municipalities are at hand: their shapes are made of chips")
+        for path in write_maps(ProductArchive.read(archive), of_region, georef, format_, out, shapes):
+            typer.echo(f"wrote {path}")
 
 
 def _corners(bounds: str | None) -> tuple[float, float, float, float] | None:
