@@ -14,7 +14,7 @@ from typing import Any
 
 import msgpack
 
-from flight import housekeeping
+from flight import housekeeping, parameters
 from flight.caps import MemoryWatch
 from flight.clock import wall_s
 from flight.commanding import Commanding
@@ -35,6 +35,7 @@ from flight.payload import Payload, RefusedError, read_state
 from flight.step import NEVER, Message, Output, Step
 from flight.store import Damage, StateFormatError, Store, StoreError
 from flight.telemetry import EventLog, Retask, short
+from flight.updates import Updates
 
 MISSION_FORMAT = 1
 PRODUCT_PRIORITY, HOUSEKEEPING_PRIORITY, EVENT_PRIORITY, TIME_PRIORITY = 120, 20, 30, 5
@@ -68,6 +69,7 @@ class Executive:
         rss_bytes: Callable[[], int] | None = None,
     ) -> None:
         self.config = config
+        self.start_config = config  # what `config` was before updates of parameters
         self.keys = keys
         self.store = store
         self.cause = cause
@@ -123,6 +125,8 @@ class Executive:
         state = read_state(saved, "mission", MISSION_FORMAT) if saved is not None else None
         if state is not None:  # first, so that events carry the right time
             self.time.offset_s, self.time.times_set = state["time"]
+        self.updates = Updates({parameters.SLOT: parameters.slot(self)}, self.store, self.emit)
+        self.updates.start()
         self.payload = Payload(self.config, self.store, self.emit)
         if state is None:
             self.endpoint = Endpoint("space", self.config.link, self.keys, _unused_number(self.t, self.config.link))
@@ -225,6 +229,14 @@ class Executive:
             case link_events.FileRefused() | link_events.FileFailed():
                 self.emit("file-refused", transfer_id=event.transfer_id, reason=short(event.reason))
 
+    def use(self, config: FlightConfig) -> None:
+        """Go on with another configuration, which differs only in what may change in flight."""
+        self.config = config
+        self._product_chips = config.executive.product_chips
+        if self.up:
+            self.payload.config = config
+            self._housekeeping_s = min(self._housekeeping_s, self.t + config.executive.housekeeping_s)
+
     def _take_files(self) -> None:
         """Put the files that have arrived on disk, in their order; what could not be written is tried again."""
         while self.files and self.t >= self._write_s:
@@ -239,6 +251,8 @@ class Executive:
         try:
             if event.file.kind is FileKind.REGION:
                 self.payload.receive_region(event.file.data)
+            elif event.file.kind is FileKind.UPDATE:
+                self.updates.receive(event.file.data)
             elif event.file.kind is FileKind.LABEL_SET:
                 self.activate(lambda: self.payload.receive_labels(event.file.data))
             elif event.file.kind is FileKind.SEQUENCE:

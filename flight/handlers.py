@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from flight.link.dictionary import Telecommand
 from flight.link.packet import FileKind
+from flight.link.parcel import pack_model
 from flight.link.transfer import File
 from flight.payload import RefusedError
 from flight.schedule import Entry
+from flight.store import StoreError
 
 if TYPE_CHECKING:
     from flight.executive import Executive
@@ -31,8 +33,8 @@ def _set_task(flight: Executive, command: Telecommand) -> None:
 
 
 def _get_model(flight: Executive, command: Telecommand) -> None:
-    payload = flight.payload
-    flight.endpoint.submit(File(f"model-{payload.task_id}", FileKind.MODEL, payload.model()), MODEL_PRIORITY)
+    model = pack_model(flight.payload.model())
+    flight.endpoint.submit(File(f"model-{flight.payload.task_id}", FileKind.MODEL, model), MODEL_PRIORITY)
 
 
 def _predict(flight: Executive, command: Telecommand) -> None:
@@ -84,6 +86,18 @@ def _delete_sequence(flight: Executive, command: Telecommand) -> None:
     flight.commanding.delete_sequence(command.args["sequence_id"])
 
 
+def _rollback(flight: Executive, command: Telecommand) -> None:
+    try:
+        flight.updates.roll_back(command.args["slot"], command.args["version"])
+    except StoreError as error:
+        raise RefusedError(f"cannot be written: {error.strerror}") from error
+
+
+def _list_updates(flight: Executive, command: Telecommand) -> None:
+    for values in flight.updates.status():
+        flight.send("update-status", ANSWER_PRIORITY, **values)
+
+
 HANDLERS: dict[str, Handler] = {
     "ping": _ping,
     "status": _status,
@@ -100,4 +114,6 @@ HANDLERS: dict[str, Handler] = {
     "start-sequence": _start_sequence,
     "stop-sequence": _stop_sequence,
     "delete-sequence": _delete_sequence,
+    "rollback": _rollback,
+    "list-updates": _list_updates,
 }

@@ -24,6 +24,7 @@ from flight.learn.features import check_chip_shape
 from flight.link import labelset, region
 from flight.link.labelset import LabelSet
 from flight.link.pack import CodecError
+from flight.link.parcel import Model
 from flight.link.product import DIGEST_BYTES, Product
 from flight.link.region import Region
 from flight.store import Archive, StateFormatError, Store
@@ -263,11 +264,12 @@ class Payload:
         trained = self.learner.ready and not self.learner.pending_steps
         return self.labels is not None and trained and bool(self.progress.model_digest)
 
-    def model(self) -> bytes:
-        """The weights of the model; RefusedError if there is none now."""
-        if not self.has_model:
+    def model(self) -> Model:
+        """The model; RefusedError if there is none now."""
+        labels = self.labels
+        if labels is None or not self.has_model:
             raise RefusedError("there is no model yet" if not self.pending_steps else "the model is being trained")
-        return self.learner.weights()
+        return Model(self.learner.name, labels.region_id, labels.task_id, labels.version, self.learner.weights())
 
     def predict_again(self) -> None:
         """Let everything be predicted and sent down again."""

@@ -12,12 +12,13 @@ import numpy as np
 import typer
 
 from flight.config import LinkConfig
-from flight.link import labelset, product, region
+from flight.link import labelset, parcel, product, region
 from flight.link.keys import KeyRing
-from ground import gis_cli
-from ground.console import AsJson, Out, read_packed, told
+from flight.link.pack import MODEL
+from ground import gis_cli, update_cli
+from ground.console import MAX_FILE_BYTES, AsJson, Out, read_packed, told
 from ground.datasets import DatasetError, NpzImagery, open_imagery
-from ground.facts import archive_facts, dataset_facts, label_facts, product_facts, region_facts, show
+from ground.facts import archive_facts, dataset_facts, label_facts, model_facts, product_facts, region_facts, show
 from ground.files import write_bytes
 from ground.georef import georef_path, read_georef
 from ground.imagery import TEST, TRAIN, VALIDATION, Task
@@ -48,6 +49,7 @@ for _name, _sub in {
     "region": region_app,
     "dataset": dataset_app,
     "products": products_app,
+    "update": update_cli.app,
     "command": command_app,
     "sequence": sequence_app,
     "dictionary": dictionary_app,
@@ -267,13 +269,19 @@ def dataset_inspect(dataset: Dataset, as_json: AsJson = False) -> None:
 
 @products_app.command("inspect")
 def products_inspect(
-    file: Annotated[Path, typer.Argument(help="A product as it came down, or an archive (products.parquet).")],
+    file: Annotated[Path, typer.Argument(help="A product or model as it came down, or an archive (.parquet).")],
     as_json: AsJson = False,
 ) -> None:
-    """Say what a product, or an archive of them, holds."""
+    """Say what a product, a model, or an archive of products holds."""
     with told():
         if file.suffix == ".parquet":
             show(f"{file}", archive_facts(ProductArchive.read(file)), as_json)
+            return
+        with file.open("rb") as opened:
+            is_model = opened.read(1) == MODEL
+        if is_model:
+            data, model = read_packed(file, lambda data, config: parcel.unpack_model(data, MAX_FILE_BYTES))
+            show(f"{file}", model_facts(data, model), as_json)
             return
         data, of_file = read_packed(file, product.unpack)
         show(f"{file}", product_facts(data, of_file), as_json)

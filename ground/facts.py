@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flight.link.labelset import LabelSet
+from flight.link.parcel import Model, Update, digest
 from flight.link.product import Product
 from flight.link.region import Region
 from ground.datasets import NpzImagery
@@ -94,6 +95,31 @@ def product_facts(data: bytes, product: Product) -> dict[str, Any]:
         "levels": product.levels,
         "bytes_a_chip": round(len(data) / len(product.cells), 2),
         "mean_share": {f"class {i}": round(float(m), 4) for i, m in enumerate(product.proportions.mean(0))},
+    }
+
+
+def model_facts(data: bytes, model: Model) -> dict[str, Any]:
+    """What a model file holds; its digest is the one that events and products show."""
+    return {
+        "bytes": len(data),
+        "learner": model.learner,
+        "region_id": model.region_id,
+        "task_id": model.task_id,
+        "label_version": model.label_version,
+        "weights_bytes": len(model.weights),
+        "weights_sha256": digest(model.weights).hex(),
+    }
+
+
+def update_facts(data: bytes, update: Update) -> dict[str, Any]:
+    """What an update file holds and how long it takes to send."""
+    return {
+        "bytes": len(data),
+        "slot": update.slot,
+        "version": update.version,
+        "content_bytes": len(update.content),
+        "sha256": digest(update.content).hex(),
+        "airtime_s": airtime_s(len(data)),
     }
 
 

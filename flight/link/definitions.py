@@ -24,6 +24,9 @@ _COMMAND_ID = Field("command_id", "int", high=255, help="id of the telecommand")
 _TAGGED = Field("number", "int", 1, U32, help="number of the telecommand `schedule` that brought it")
 _AT = Field("at_s", "time", high=MAX_S, unit="s", help="on-board time at which it is executed")
 _IF_LATE = Field("if_late", "choice", choices=LATE, help="what to do if that time is past")
+_SLOT = Field("slot", "text", 1, 24, help="what is updated, such as parameters")
+_LEFT = Field("version", "int", 1, U32, help="version that is in use and shall not be")
+_SHA256 = Field("digest", "bytes", 8, 8, help="first 8 bytes of its SHA-256; zeros for version 0")
 _EMBEDDED = Field(
     "command", "bytes", 1, MAX_EMBEDDED_BYTES, help="the telecommand to execute: its id and its arguments"
 )
@@ -67,6 +70,8 @@ TELECOMMANDS = (
     Definition(26, "start-sequence", "Run a sequence that is on board; one runs at a time.", (_SEQUENCE,)),
     Definition(27, "stop-sequence", "Abort the sequence that runs."),
     Definition(28, "delete-sequence", "Forget a sequence that does not run.", (_SEQUENCE,)),
+    Definition(40, "rollback", "Leave a version of an update for what was in use before.", (_SLOT, _LEFT), "vital"),
+    Definition(41, "list-updates", "Send down what is in use in each slot for updates, a packet a slot."),
 )
 
 HOUSEKEEPING = _telemetry(
@@ -111,6 +116,16 @@ TELEMETRY = (
         _count("times_set", "how often the on-board time was set or adjusted; points across that do not compare", U16),
     ),
     _telemetry(21, "schedule-entry", "A telecommand that waits for its time.", _TAGGED, _AT, _IF_LATE, _EMBEDDED),
+    _telemetry(
+        40,
+        "update-status",
+        "What is in use in a slot for updates, and what was before it; version 0 is what flight was started with.",
+        _SLOT,
+        _count("version", "version in use"),
+        _SHA256,
+        _count("previous_version", "version before it"),
+        Field("previous_digest", "bytes", 8, 8, help="first 8 bytes of its SHA-256; zeros for version 0"),
+    ),
 )
 
 ACKNOWLEDGEMENT = Definition(
@@ -244,6 +259,24 @@ EVENTS = (
         "The on-board time was set or adjusted.",
         Field("delta_s", "float", -MAX_S, MAX_S, unit="s", help="new time minus old"),
         severity="info",
+    ),
+    _telemetry(
+        40,
+        "update-activated",
+        "A slot's content was put in use, and its self-test passed.",
+        _SLOT,
+        _count("version", "version in use; 0 is what flight was started with"),
+        _SHA256,
+        severity="info",
+    ),
+    _telemetry(
+        41,
+        "update-rolled-back",
+        "A slot's content could not be used; the one before it is back in use.",
+        _SLOT,
+        _count("version", "version that was given up"),
+        _REASON,
+        severity="error",
     ),
     _telemetry(60, "tag-executed", "A telecommand was executed at its time.", _TAGGED, _COMMAND_ID, severity="info"),
     _telemetry(

@@ -3,7 +3,7 @@
 Every file starts alike, and says itself what it holds and how it is coded:
 
     offset  size  what
-    0       1     kind: ``L`` label set, ``R`` region, ``P`` product, ``Q`` sequence
+    0       1     kind: ``L`` label set, ``R`` region, ``P`` product, ``Q`` sequence, ``U`` update, ``M`` model
     1       1     format: how the rest is coded; 1 is deflate (RFC 1951), other numbers belong to other coders
     2       4     CRC-32 of the *decoded* content, big-endian
     6       ..    fields: unsigned LEB128 integers, and blocks (compressed length as LEB128, then a deflate stream)
@@ -17,12 +17,14 @@ from __future__ import annotations
 import struct
 import zlib
 
-LABEL_SET, REGION, PRODUCT, SEQUENCE = b"L", b"R", b"P", b"Q"
+LABEL_SET, REGION, PRODUCT, SEQUENCE, UPDATE, MODEL = b"L", b"R", b"P", b"Q", b"U", b"M"
 DEFLATE = 1
 MAX_NAME_BYTES = 64
 STORE_MAGIC = b"SWST"  # how records of `flight.store` begin
 _ENVELOPE = struct.Struct(">ccI")
-_NAMES = {LABEL_SET: "label set", REGION: "region", PRODUCT: "product", SEQUENCE: "sequence"}
+_NAMES = {
+    LABEL_SET: "label set", REGION: "region", PRODUCT: "product", SEQUENCE: "sequence", UPDATE: "update", MODEL: "model",
+}  # fmt: skip
 _STRATEGIES = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_FILTERED, zlib.Z_HUFFMAN_ONLY, zlib.Z_RLE)
 _U32 = 2**32 - 1
 

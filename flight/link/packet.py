@@ -37,7 +37,7 @@ class FileKind(IntEnum):
 
     REGION = 0x41
     LABEL_SET = 0x42
-    ENCODER = 0x43
+    UPDATE = 0x43
     MODEL = 0x44
     PRODUCT = 0x45
     SEQUENCE = 0x46

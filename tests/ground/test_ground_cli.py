@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import stat
 import subprocess
@@ -12,7 +13,7 @@ from test_datasets import save  # a small dataset, in the same directory
 from typer.testing import CliRunner, Result
 
 from flight.config import LinkConfig
-from flight.link import labelset, product, region
+from flight.link import labelset, parcel, product, region
 from flight.link.keys import KeyRing
 from ground import entry
 from ground.cli import app
@@ -147,3 +148,32 @@ def test_region_files_say_their_size(tmp_path: Path, table: Path) -> None:
     result = run("region", "pack", save(tmp_path / "small.npz"), "-o", "small.region", "--json")
     data = Path("small.region").read_bytes()
     assert json.loads(result.stdout)["bytes"] == len(data) and region.unpack(data, LinkConfig()).rows >= 1
+
+
+def test_a_parameter_table_is_packed_as_flight_will_take_it(table: Path) -> None:
+    Path("p.toml").write_text("[executive]\nhousekeeping_s = 30\n")
+    assert run("update", "pack", "p.toml", "--version", 3, "-o", "p.update").exit_code == 0
+    facts = json.loads(run("update", "inspect", "p.update", "--json").stdout)
+    assert (facts["slot"], facts["version"]) == ("parameters", 3)
+    assert facts["sha256"] == hashlib.sha256(Path("p.toml").read_bytes()).hexdigest()
+    Path("p.toml").write_text("[link]\nuplink_bps = 100\n")
+    refused = run("update", "pack", "p.toml", "--version", 4, "-o", "q.update")
+    assert refused.exit_code == 1 and "link: may not be changed in flight" in refused.stderr
+    assert not Path("q.update").exists()
+
+
+def test_a_model_that_came_down_says_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "model-2"
+    path.write_bytes(parcel.pack_model(parcel.Model("moments", 7, 2, 5, b"weights")))
+    facts = json.loads(run("products", "inspect", path, "--json").stdout)
+    assert (facts["learner"], facts["task_id"], facts["weights_bytes"]) == ("moments", 2, 7)
+    assert facts["weights_sha256"] == hashlib.sha256(b"weights").hexdigest()
+
+
+def test_everything_but_maps_works_without_the_libraries_for_maps(table: Path) -> None:
+    blocked = (
+        "import sys; sys.modules.update(dict.fromkeys(['geopandas', 'shapely', 'pyogrio', 'pyproj', 'rasterio']));"
+    )
+    code = f"{blocked} from ground.cli import app; app(['labels', 'pack', 'table.csv', '-o', 'out.labels'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and Path("out.labels").exists(), done.stderr
