@@ -157,6 +157,11 @@ def labels_pack(
                 names = read_georef(georef_path(region_file)).names
         elif codes_file is not None:
             codes = _codes(codes_file)
+        if by_name and not names:
+            where = (
+                "a region from polygons, packed with --name-field, has them in its georeference: give it with --region"
+            )
+            raise TableError(str(table), [f"--by-name needs the names of municipalities; {where}"])
         options = LabelOptions(
             units=units,
             decimal=decimal.mark if decimal is not None else None,

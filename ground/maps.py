@@ -79,6 +79,7 @@ def write_maps(
     of the chips that are mostly its. GisError if archive, region and georeference are not of one grid.
     """
     need_gis()
+    _check_crs(georef)
     facts = {"region id": "region_id", "rows": "rows", "columns": "cols"}
     for what, name in facts.items():
         values = [getattr(each, name) for each in (archive, region, georef)]
@@ -95,6 +96,16 @@ def write_maps(
                 _write_vectors(archive, task, region, georef, format_, temporary, polygons)
         names = sorted(path.name for path in temporary.iterdir())
     return [directory / name for name in names]
+
+
+def _check_crs(georef: Georef) -> None:
+    from pyproj import CRS
+    from pyproj.exceptions import CRSError
+
+    try:
+        CRS.from_wkt(georef.crs_wkt)
+    except CRSError as error:
+        raise GisError(f"the CRS of the georeference, {georef.crs_name!r}, cannot be used: {error}") from None
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -177,6 +178,14 @@ def test_a_file_that_is_no_georeference_is_refused(files: tuple[Path, MappedRegi
     (directory / "r.georef.json").write_text(text)
     result = export(directory)
     assert result.exit_code == 1 and "is not a georeference" in result.stderr
+
+
+def test_a_georeference_with_a_crs_that_is_none_is_refused(files: tuple[Path, MappedRegion]) -> None:
+    directory, _ = files
+    path = directory / "r.georef.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "crs_wkt": "PROJCRS[nonsense"}))
+    result = export(directory)
+    assert result.exit_code == 1 and "cannot be used" in result.stderr and not (directory / "maps").exists()
 
 
 def test_without_the_extra_the_user_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

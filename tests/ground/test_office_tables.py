@@ -367,3 +367,11 @@ def test_the_command_packs_a_messy_table_and_says_what_is_missing(tmp_path: Path
     assert "1 rows have a value that is not known, and are missing: 28079" in result.stderr
     decoded = labelset.unpack(out.read_bytes(), LinkConfig())
     assert decoded.classes == ("bosque", "cultivo", "resto") and decoded.missing.tolist() == [False, True]
+
+
+def test_a_table_by_names_needs_a_region_that_has_names(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("name,a,b\nMadrid,0,1\n")
+    result = CliRunner().invoke(
+        app, ["labels", "pack", str(tmp_path / "t.csv"), "-o", str(tmp_path / "o"), "--by-name"]
+    )
+    assert result.exit_code == 1 and "packed with --name-field" in result.stderr
