@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from flight.config import LinkConfig
+from flight.config import ConfigError, LinkConfig
 from flight.link.keys import KeyFileError
 from flight.link.pack import CodecError
 from ground.datasets import DatasetError
@@ -29,7 +29,7 @@ def told() -> Iterator[None]:
     """Turn what a user can mend into a message on stderr and exit status 1."""
     try:
         yield
-    except (TableError, DatasetError, CodecError, ArchiveError, KeyFileError, GisError) as error:
+    except (TableError, DatasetError, CodecError, ArchiveError, KeyFileError, GisError, ConfigError) as error:
         typer.echo(f"swath-ground: {error}", err=True)
     except FileExistsError as error:
         typer.echo(f"swath-ground: {error.filename}: exists already and is not replaced", err=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,12 +14,12 @@ import typer
 from flight.config import ConfigError
 from flight.link.definitions import TELECOMMANDS
 from flight.link.dictionary import embed
-from flight.link.pack import CodecError
 from flight.link.schema import Definition, Field
 from flight.link.sequence import pack_sequence, unpack_sequence
 from flight.schedule import NOT_IN_THE_SCHEDULE
 from ground import reference, xtce
 from ground.archive import LOG
+from ground.console import AsJson, Out, told
 from ground.facts import airtime_s, show
 from ground.files import write_bytes
 from ground.orders import CommandOrder, entry, read_sequence
@@ -31,8 +30,6 @@ command_app = typer.Typer(
 )
 sequence_app = typer.Typer(help="Command sequences: check one, compile one for the uplink.", **_settings)
 dictionary_app = typer.Typer(help="The dictionary of telecommands and telemetry.", **_settings)
-Out = Annotated[Path, typer.Option("--out", "-o", help="File to write, whole or not at all.", dir_okay=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")]
 
 
 class Late(StrEnum):
@@ -40,20 +37,6 @@ class Late(StrEnum):
 
     skip = "skip"
     run = "run"
-
-
-@contextmanager
-def told() -> Iterator[None]:
-    """Turn what an operator can mend into a message on stderr and exit status 1."""
-    try:
-        yield
-    except (ConfigError, CodecError) as error:
-        typer.echo(f"swath-ground: {error}", err=True)
-    except OSError as error:
-        typer.echo(f"swath-ground: {error.filename or ''}: {error.strerror or error}", err=True)
-    else:
-        return
-    raise typer.Exit(1)
 
 
 # Telecommands

@@ -23,8 +23,13 @@ MAX_NAME_BYTES = 64
 STORE_MAGIC = b"SWST"  # how records of `flight.store` begin
 _ENVELOPE = struct.Struct(">ccI")
 _NAMES = {
-    LABEL_SET: "label set", REGION: "region", PRODUCT: "product", SEQUENCE: "sequence", UPDATE: "update", MODEL: "model",
-}  # fmt: skip
+    LABEL_SET: "label set",
+    REGION: "region",
+    PRODUCT: "product",
+    SEQUENCE: "sequence",
+    UPDATE: "update",
+    MODEL: "model",
+}
 _STRATEGIES = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_FILTERED, zlib.Z_HUFFMAN_ONLY, zlib.Z_RLE)
 _U32 = 2**32 - 1
 

@@ -286,6 +286,25 @@ def test_parameters_that_went_up_are_in_use_survive_a_kill_and_go_back_by_comman
     assert status["digest"] == digest == told(world, "update-activated")[-1]["digest"]
 
 
+def test_a_rollback_that_cannot_be_written_is_refused_and_flight_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = flown(tmp_path)
+    world.upload(parameters_file("[executive]\nhousekeeping_s = 5.0\n", 1))
+
+    def full(store: Store, name: str, data: bytes, put: Any = Store.put) -> int:
+        if name == "updates":
+            raise StoreError(errno.ENOSPC, "No space left on device")
+        return put(store, name, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "put", full)
+        outcome, reason = world.command("rollback", slot="parameters", version=1)
+    assert outcome == "rejected" and "cannot be written" in reason
+    assert world.flight.config.executive.housekeeping_s == 5.0
+    assert world.command("rollback", slot="parameters", version=1)[0] == "executed"
+
+
 def test_parameters_outside_their_limits_are_refused_and_the_ground_is_told(tmp_path: Path) -> None:
     world = flown(tmp_path)
     start = world.flight.config

@@ -70,7 +70,7 @@ def test_a_content_that_does_not_match_its_sha256_is_refused_even_if_every_check
 
 
 def test_one_kind_is_not_taken_for_the_other() -> None:
-    with pytest.raises(CodecError, match="the file is model data"):
+    with pytest.raises(CodecError, match="the file is a model"):
         unpack_update(pack_model(Model("moments", 1, 1, 1, b"w")), LIMIT)
 
 
