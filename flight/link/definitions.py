@@ -67,7 +67,16 @@ TELECOMMANDS = (
     Definition(26, "start-sequence", "Run a sequence that is on board; one runs at a time.", (_SEQUENCE,)),
     Definition(27, "stop-sequence", "Abort the sequence that runs."),
     Definition(28, "delete-sequence", "Forget a sequence that does not run.", (_SEQUENCE,)),
+    Definition(
+        40,
+        "rotate-key",
+        "Change over to the key with this id: good from now on, and the only one once a frame has come with it. Comes "
+        "directly, not from the schedule or a sequence.",
+        (Field("key_id", "int", high=255, help="key that becomes the one in use, both ways"),),
+        criticality="vital",
+    ),
 )
+OF_THE_LINK = ("rotate-key",)  # telecommands that the link executes itself
 
 HOUSEKEEPING = _telemetry(
     1,
@@ -243,6 +252,13 @@ EVENTS = (
         "time-set",
         "The on-board time was set or adjusted.",
         Field("delta_s", "float", -MAX_S, MAX_S, unit="s", help="new time minus old"),
+        severity="info",
+    ),
+    _telemetry(
+        40,
+        "key-changed",
+        "A change of keys is done; other keys are no longer accepted.",
+        Field("key_id", "int", high=255, help="the key in use"),
         severity="info",
     ),
     _telemetry(60, "tag-executed", "A telecommand was executed at its time.", _TAGGED, _COMMAND_ID, severity="info"),
