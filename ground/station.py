@@ -286,5 +286,6 @@ class Station:
             "bytes_received": dict(counters.bytes_received),
             "frames_sent": counters.frames_sent,
             "frames_accepted": counters.frames_accepted,
+            "frames_lost": dict(counters.frames_lost),
             "segments_resent": counters.segments_resent,
         }

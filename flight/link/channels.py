@@ -55,7 +55,7 @@ class Framer(Protocol):
 
 
 class TcFramer:
-    """Whole packets of one channel into the data of a TC frame (blocking, 232.0-B-4 4.3.1)."""
+    """Whole packets of one channel into the data of a TC frame."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity

@@ -361,3 +361,15 @@ def test_a_memory_error_in_the_middle_of_work_corrupts_nothing(where, tmp_path, 
     world.restart()
     world.settle()
     complete(world, undisturbed["moments"])
+
+
+def test_a_change_of_keys_is_told_and_holds_over_kills_at_either_end_of_it(tmp_path):
+    world = flown(tmp_path / "state")
+    assert world.command("rotate-key", key_id=2) == ("executed", "")
+    world.restart()
+    world.until(lambda: world.told("key-changed"))
+    assert world.told("key-changed")[0]["key_id"] == 2
+    world.restart()
+    assert world.command("ping", echo=7) == ("executed", "")
+    for end in (world.ground, world.flight.endpoint):
+        assert (end._secure.use.sending, set(end._secure.use.accepted)) == (2, {2})
