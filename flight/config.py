@@ -31,9 +31,12 @@ class LinkConfig:
     """The link, as both ends must agree on it."""
 
     spacecraft_id: int = limited(42, 0, 1023, "spacecraft identifier, 10 bits")
-    frame_bytes: int = limited(256, 160, 1024, "greatest size of a frame")
+    frame_bytes: int = limited(256, 160, 1024, "size of a downlink frame, greatest of an uplink frame")
     uplink_bps: float = limited(9600, 100, 1e8, "uplink rate [bit/s]")
     downlink_bps: float = limited(9600, 100, 1e9, "downlink rate [bit/s]")
+    fill_downlink: bool = described(
+        False, "transmit idle frames when there is nothing to send, to keep receivers locked"
+    )
     contact_timeout_s: float = limited(30.0, 1, 600, "in contact for so long after the last valid frame")
     keepalive_s: float = limited(10.0, 0.5, 600, "the ground sends something at least so often during a pass")
     report_interval_s: float = limited(2.0, 0.1, 600, "a receiver reports what it lacks at least so often, in view")

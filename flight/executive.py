@@ -226,6 +226,8 @@ class Executive:
                 self.rejected["frames", event.reason] += 1
             case link_events.PacketRejected():
                 self.rejected["packets", event.reason] += 1
+            case link_events.KeyChanged():
+                self.emit("key-changed", key_id=event.key_id)
             case link_events.FileRefused() | link_events.FileFailed():
                 self.emit("file-refused", transfer_id=event.transfer_id, reason=short(event.reason))
 

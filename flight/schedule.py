@@ -11,11 +11,11 @@ from typing import Any
 
 from flight.link import state
 from flight.link.cuc import TICKS
-from flight.link.definitions import LATE
+from flight.link.definitions import LATE, OF_THE_LINK
 from flight.step import NEVER
 
 TICK_S = 2 / TICKS  # an entry is due so early: mission time does not resolve on-board time any better
-NOT_IN_THE_SCHEDULE = ("schedule",)
+NOT_IN_THE_SCHEDULE = ("schedule", *OF_THE_LINK)
 
 
 class ScheduleError(ValueError):

@@ -102,6 +102,20 @@ def keys_new(out: Out = Path("swath-keys.toml")) -> None:
         typer.echo(f"wrote {out}: two keys, the first one active; give the same file to both ends and keep it secret")
 
 
+@keys_app.command("activate")
+def keys_activate(
+    file: Annotated[Path, typer.Argument(help="The station's key file.")],
+    key_id: Annotated[int, typer.Argument(help="Id of the key that it sends with.")],
+) -> None:
+    """Write which key a station sends with that has no saved state: once the change was made by `rotate-key`.
+
+    On a station with saved state this also overrides what it has kept, if it sends with another key: the way back in.
+    """
+    with told():
+        write_bytes(file, KeyRing.load(file).with_active(key_id).dump(), 0o600)
+        typer.echo(f"wrote {file}: key {key_id} is the active one")
+
+
 @labels_app.command("pack")
 def labels_pack(
     table: Annotated[Path, typer.Argument(help="CSV, Excel or Parquet: a column a class, or code, class, proportion.")],

@@ -28,9 +28,11 @@ def replaced(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, whole or not at all."""
+def write_bytes(path: Path, data: bytes, mode: int | None = None) -> None:
+    """Write `data` to `path`, whole or not at all, with the usual access rights or those of `mode`."""
     with replaced(path) as partial:
+        if mode is not None:
+            partial.chmod(mode)
         partial.write_bytes(data)
 
 

@@ -20,7 +20,7 @@ from flight.link import events as link_events
 from flight.link import product
 from flight.link.dictionary import Telecommand, embed
 from flight.link.endpoint import Endpoint
-from flight.link.errors import LinkFullError
+from flight.link.errors import LinkError, LinkFullError
 from flight.link.events import LinkEvent
 from flight.link.keys import KeyRing
 from flight.link.pack import CodecError
@@ -203,6 +203,9 @@ class Station:
                     return
             except LinkFullError:  # until the spacecraft has answered some
                 return
+            except LinkError as error:  # it can never be sent; what comes after it can
+                item = order.item.command if isinstance(order.item, Tagged) else order.item
+                self.failed.append([item.name, t, str(error)])
             self.next_order += 1
 
     def _send(self, item: Telecommand | Tagged) -> bool:
@@ -283,5 +286,6 @@ class Station:
             "bytes_received": dict(counters.bytes_received),
             "frames_sent": counters.frames_sent,
             "frames_accepted": counters.frames_accepted,
+            "frames_lost": dict(counters.frames_lost),
             "segments_resent": counters.segments_resent,
         }

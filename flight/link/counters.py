@@ -8,7 +8,6 @@ from typing import Any
 
 from flight.link import state
 from flight.link.errors import FRAME_REASONS, PACKET_REASONS, RejectedError
-from flight.link.packet import label
 
 FRAMING = "framing"
 
@@ -17,14 +16,16 @@ FRAMING = "framing"
 class Counters:
     """Totals since the endpoint was first made; they survive a restart as far as they were saved.
 
-    Bytes are by kind: "command", "housekeeping", "label set", ... with their Space Packet headers, and "framing" for
-    frame headers and trailers, so that each sum is what went over the radio.
+    Bytes are by kind: "command", "housekeeping", "label set", ... with their Space Packet headers, "idle" for what
+    fills frames, and "framing" for frame headers and trailers, so that each sum is what went over the radio.
+    Frames lost are by virtual channel down and together up (`flight.link.channels.Reception`).
     """
 
     frames_sent: int = 0
     frames_accepted: int = 0
     frames_rejected: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FRAME_REASONS, 0))
     packets_rejected: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PACKET_REASONS, 0))
+    frames_lost: dict[str, int] = field(default_factory=dict)
     bytes_sent: dict[str, int] = field(default_factory=dict)
     bytes_received: dict[str, int] = field(default_factory=dict)
     segments_sent: int = 0
@@ -58,7 +59,7 @@ class Counters:
         return counters
 
 
-def add_bytes(table: dict[str, int], apid: int | None, count: int) -> None:
-    """Count bytes of packets with this APID, or of frames if there is none."""
-    kind = FRAMING if apid is None else label(apid)
-    table[kind] = table.get(kind, 0) + count
+def add_bytes(table: dict[str, int], kind: str, count: int) -> None:
+    """Count bytes of a kind."""
+    if count:
+        table[kind] = table.get(kind, 0) + count

@@ -72,7 +72,16 @@ TELECOMMANDS = (
     Definition(28, "delete-sequence", "Forget a sequence that does not run.", (_SEQUENCE,)),
     Definition(40, "rollback", "Leave a version of an update for what was in use before.", (_SLOT, _LEFT), "vital"),
     Definition(41, "list-updates", "Send down what is in use in each slot for updates, a packet a slot."),
+    Definition(
+        45,
+        "rotate-key",
+        "Change over to the key with this id: good from now on, and the only one once a frame has come with it. Comes "
+        "directly, not from the schedule or a sequence.",
+        (Field("key_id", "int", high=255, help="key that becomes the one in use, both ways"),),
+        criticality="vital",
+    ),
 )
+OF_THE_LINK = ("rotate-key",)  # telecommands that the link executes itself
 
 HOUSEKEEPING = _telemetry(
     1,
@@ -277,6 +286,13 @@ EVENTS = (
         _count("version", "version that was given up"),
         _REASON,
         severity="error",
+    ),
+    _telemetry(
+        45,
+        "key-changed",
+        "A change of keys is done; other keys are no longer accepted.",
+        Field("key_id", "int", high=255, help="the key in use"),
+        severity="info",
     ),
     _telemetry(60, "tag-executed", "A telecommand was executed at its time.", _TAGGED, _COMMAND_ID, severity="info"),
     _telemetry(

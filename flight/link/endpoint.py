@@ -15,10 +15,11 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from flight.config import LinkConfig
-from flight.link import dictionary, pdu, state
+from flight.link import dictionary, pdu, state, tc
 from flight.link.commands import CommandLog, CommandQueue, copy_outcome
 from flight.link.contact import NEVER, NOW, TOLERANCE_S, Contact
 from flight.link.counters import Counters, add_bytes
+from flight.link.datalink import DataLink, max_body_bytes
 from flight.link.dictionary import Telecommand, Telemetry
 from flight.link.errors import LinkError, RejectedError, StateError
 from flight.link.events import (
@@ -28,15 +29,16 @@ from flight.link.events import (
     FileFailed,
     FileRefused,
     FrameRejected,
+    KeyChanged,
     LinkEvent,
     PacketRejected,
     Progress,
     TelemetryReceived,
 )
-from flight.link.frame import COUNTER_MASK, OVERHEAD_BYTES, Channel, Direction
+from flight.link.frame import COUNTER_MASK, Channel, Direction
 from flight.link.keys import KeyRing
 from flight.link.outbox import Outbox
-from flight.link.packet import HEADER_BYTES, Apid, FileKind, Packer, purpose, split
+from flight.link.packet import HEADER_BYTES, IDLE_APID, Apid, FileKind, label, purpose, split
 from flight.link.receiving import Receiver
 from flight.link.schema import MAX_NUMBER, Field
 from flight.link.security import SecureChannel
@@ -44,11 +46,11 @@ from flight.link.sending import Sender
 from flight.link.transfer import File, Status, short_reason
 
 Role: TypeAlias = Literal["ground", "space"]
-STATE_VERSION = 1
+STATE_VERSION = 2
+ROTATE_KEY = "rotate-key"
+# What goes up must fit a frame whole, what comes down may span several.
 MIN_FRAME_BYTES = (
-    OVERHEAD_BYTES
-    + HEADER_BYTES
-    + max(pdu.LARGEST_METADATA_BYTES, *map(dictionary.largest_body_bytes, dictionary.TABLES))
+    tc.OVERHEAD_BYTES + HEADER_BYTES + max(pdu.LARGEST_METADATA_BYTES, dictionary.largest_body_bytes(Apid.COMMAND))
 )
 NORMAL_PRIORITY = 100
 _PRIORITY = Field("priority", "int", 0, 255)
@@ -75,19 +77,23 @@ class Endpoint:
         self.config = config
         self._sends = Direction.UPLINK if role == "ground" else Direction.DOWNLINK
         self._rate_bps = config.uplink_bps if role == "ground" else config.downlink_bps
+        self.counters = Counters()
         self._secure = SecureChannel(config, keys, self._sends, first_number)
-        segment_bytes = self._secure.max_payload - HEADER_BYTES - pdu.SEGMENT_HEADER_BYTES
+        self._link = DataLink(config, self._secure, self._sends, self.counters)
         self._contact = Contact()
-        self._packer = Packer(self._sends)
         self._urgent = Outbox(config.max_queued_packets)  # acknowledgements, and further copies of telecommands
         self._telemetry = Outbox(config.max_queued_packets)
         self._commands = CommandQueue(config.max_queued_packets, config.retry_s, first_number)
         self._log = CommandLog(config.max_queued_packets)
-        self._sender = Sender(config, segment_bytes, first_number)
-        self._receiver = Receiver(config, segment_bytes)
+        to_send, to_receive = (
+            max_body_bytes(way, config.frame_bytes) - pdu.SEGMENT_HEADER_BYTES
+            for way in (self._sends, self._sends.other)
+        )
+        self._sender = Sender(config, to_send, first_number)
+        self._receiver = Receiver(config, to_receive)
         self._keepalive_at = NOW
-        self.counters = Counters()
         self.frame_sent = self.frame_received = -1
+        self._shows_key = False
         self.needs_save = True
 
     # What the owner wants sent.
@@ -127,7 +133,11 @@ class Endpoint:
             raise LinkError(f"telecommand number {command.number} is not between 1 and {MAX_NUMBER}")
         if command.number not in self._commands:
             self._commands.check_room()
+        if command.name == ROTATE_KEY:
+            self._secure.use.check_order(command.args["key_id"], command.number)
         number = command.number or self._commands.new_number()
+        if command.name == ROTATE_KEY:
+            self._secure.use.ordered(number, command.args["key_id"])
         _, body = dictionary.encode(command.name, command.args, number)
         if number in self._commands:
             self._urgent.put(priority, Apid.COMMAND, body)
@@ -184,6 +194,8 @@ class Endpoint:
             return NEVER
         due = min(self._urgent.due(), self._commands.due(), self._telemetry.due(), self._receiver.due())
         due = min(due, self._sender.due(), self._keepalive_at if self.role == "ground" else NEVER)
+        if self._link.unfinished or self._fills:
+            due = NOW
         return t if due <= self._contact.view_s(t) + TOLERANCE_S else self._contact.when(due)
 
     def frame_time_s(self, frame: bytes) -> float:
@@ -197,64 +209,86 @@ class Endpoint:
         if not self._contact.holds(t):
             return None
         view_s = self._contact.view_s(t)
-        payload = b""
-        while (room := self._secure.max_payload - len(payload) - HEADER_BYTES) > 0:
-            unit = self._next_unit(room, view_s)
-            if unit is None:
-                break
-            packet = self._packer.pack(*unit)
-            add_bytes(self.counters.bytes_sent, unit[0], len(packet))
-            payload += packet
-        if not payload and (self.role == "space" or self._keepalive_at > view_s + TOLERANCE_S):
-            return None
-        self._keepalive_at = view_s + self.config.keepalive_s
-        self.frame_sent = self._secure.counter.next & COUNTER_MASK
-        frame, reserves = self._secure.seal(payload, Channel.PACKETS if payload else Channel.IDLE)
-        self.needs_save |= reserves
-        self.counters.frames_sent += 1
-        add_bytes(self.counters.bytes_sent, None, OVERHEAD_BYTES)
+        keepalive = self.role == "ground" and self._keepalive_at <= view_s + TOLERANCE_S
+        frame = self._link.transmit(
+            lambda channel, room: self._next_unit(channel, room, view_s), or_idle=keepalive or self._fills
+        )
+        if frame is not None:
+            self._shows_key = False
+            self._keepalive_at = view_s + self.config.keepalive_s
+            self.frame_sent = self._secure.counter.next - 1 & COUNTER_MASK
+            self._note_saves()
         return frame
 
-    def _next_unit(self, room: int, view_s: float) -> tuple[int, bytes] | None:
-        """APID and body of the most urgent packet that fits: commands, telemetry, reports, then file data."""
-        if packet := self._urgent.take(room):
-            return packet
-        if command := self._commands.take(room, view_s):
-            self.counters.commands_resent += command[1]
-            return Apid.COMMAND, command[0]
-        if packet := self._telemetry.take(room):
-            return packet
-        if report := self._receiver.report(room, view_s, self._secure.window.highest):
-            return Apid.FILE_REPORT, report.pack()
-        if unit := self._sender.take(room, view_s, self._secure.counter.next):
-            self.counters.segments_sent += unit.body[0] == pdu.SEGMENT
-            self.counters.segments_resent += unit.resent
-            self.needs_save |= unit.begins  # an open transfer holds a place at the receiver: it must not be forgotten
-            return unit.kind, unit.body
-        return None
+    def _note_saves(self) -> None:
+        self.needs_save |= self._link.needs_save
+        self._link.needs_save = False
+
+    @property
+    def _fills(self) -> bool:
+        """Whether the downlink is never silent, or the ground waits for the first frame with a new key."""
+        return self.role == "space" and (self.config.fill_downlink or self._shows_key)
+
+    def _next_unit(self, channel: Channel, room: int, view_s: float) -> tuple[int, bytes] | None:
+        """APID and body of a channel's most urgent packet that fits."""
+        unit = self._take_unit_of(channel, room, view_s)
+        if unit is not None:
+            add_bytes(self.counters.bytes_sent, label(unit[0]), HEADER_BYTES + len(unit[1]))
+        return unit
+
+    def _take_unit_of(self, channel: Channel, room: int, view_s: float) -> tuple[int, bytes] | None:
+        if channel is Channel.OPERATIONS:
+            return self._urgent.take(room) or self._take_waiting_command(room, view_s) or self._telemetry.take(room)
+        if channel is Channel.FILE_REPORTS:
+            report = self._receiver.report(room, view_s, self._secure.window.highest)
+            return None if report is None else (Apid.FILE_REPORT, report.pack())
+        unit = self._sender.take(room, view_s, self._secure.counter.next)
+        if unit is None:
+            return None
+        self.counters.segments_sent += unit.body[0] == pdu.SEGMENT
+        self.counters.segments_resent += unit.resent
+        self.needs_save |= unit.begins  # an open transfer holds a place at the receiver: it must not be forgotten
+        return unit.kind, unit.body
+
+    def _take_waiting_command(self, room: int, view_s: float) -> tuple[int, bytes] | None:
+        command = self._commands.take(room, view_s)
+        if command is None:
+            return None
+        self.counters.commands_resent += command[1]
+        return Apid.COMMAND, command[0]
 
     # Receiving.
 
     def receive(self, frame: bytes, t: float) -> list[LinkEvent]:
         """Take a frame that arrived at mission time `t` [s]; what it means. Input that is refused changes nothing."""
         try:
-            opened = self._secure.open(frame)
+            opened, runs = self._link.receive(frame)
         except RejectedError as error:
             self.counters.reject_frame(error)
             return [FrameRejected(error.reason, error.detail)]
-        self.counters.frames_accepted += 1
-        self.frame_received = opened.counter_low
-        add_bytes(self.counters.bytes_received, None, OVERHEAD_BYTES)
+        self._note_saves()
+        self.frame_received = opened.counter & COUNTER_MASK
         if self.role == "space" and self._contact.extend(t, t + self.config.contact_timeout_s):
             self._resume()
-        events: list[LinkEvent] = []
-        packets = split(opened.payload, opened.direction)
         view_s = self._contact.view_s(t)
+        events: list[LinkEvent] = []
+        for run in runs:
+            events += self._take_run(run, view_s)
+        if self._secure.use.heard(opened.key_id):
+            self.needs_save = self._shows_key = True
+            events.append(KeyChanged(opened.key_id))
+        return events
+
+    def _take_run(self, run: bytes, view_s: float) -> list[LinkEvent]:
+        """What a run of packets means; one that is refused does not hide the others."""
+        events: list[LinkEvent] = []
+        packets = split(run, self._sends.other)
         while True:
             try:
                 apid, body = next(packets)
-                add_bytes(self.counters.bytes_received, purpose(apid), HEADER_BYTES + len(body))
-                events += self._take_packet(purpose(apid), body, view_s)
+                add_bytes(self.counters.bytes_received, label(apid), HEADER_BYTES + len(body))
+                if apid != IDLE_APID:
+                    events += self._take_packet(purpose(apid), body, view_s)
             except StopIteration:
                 return events
             except RejectedError as error:
@@ -272,6 +306,7 @@ class Endpoint:
         if what is not Apid.ACKNOWLEDGEMENT:
             return [TelemetryReceived(definition.name, values, definition.severity)]
         self.needs_save |= self._commands.acknowledged(number)
+        self._secure.use.acknowledged(number, values["outcome"] != "rejected")
         name = dictionary.command_name(values["command_id"])
         return [CommandAcknowledged(number, name, values["outcome"], values["reason"])]
 
@@ -284,11 +319,23 @@ class Endpoint:
                 self._acknowledge(number, command_id, "rejected", error.reason.replace("_", " "))
             raise
         answer = self._log.judge(number, definition.id, body)
+        if answer is None and definition.name == ROTATE_KEY:
+            self._rotate_key(number, args["key_id"])
+            return []
         if answer is None:
             return [CommandReceived(number, definition.name, args)]
         if answer[0]:
             self._acknowledge(number, definition.id, *answer)
         return []
+
+    def _rotate_key(self, number: int, key_id: int) -> None:
+        """Keys are the link's own affair: its owner hears of a change once it is done."""
+        try:
+            self._secure.use.admit(key_id)
+        except LinkError as error:
+            self.acknowledge(number, "rejected", str(error))
+        else:
+            self.acknowledge(number, "executed")
 
     def _take_unit(self, what: Apid | FileKind, unit: object, view_s: float) -> list[LinkEvent]:
         events: list[LinkEvent]
@@ -352,4 +399,5 @@ class Endpoint:
         endpoint._sender.restore(sender)
         endpoint._receiver.restore(receiver)
         endpoint.counters = Counters.restore(counters)
+        endpoint._link.use_counters(endpoint.counters)
         return endpoint

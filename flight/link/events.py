@@ -91,6 +91,13 @@ class PacketRejected:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class KeyChanged:
+    """A change of keys is done: this key is used both ways, and no other is accepted any longer."""
+
+    key_id: int
+
+
 LinkEvent = (
     CommandReceived
     | CommandAcknowledged
@@ -101,6 +108,7 @@ LinkEvent = (
     | FileFailed
     | FrameRejected
     | PacketRejected
+    | KeyChanged
 )
 
 

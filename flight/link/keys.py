@@ -1,4 +1,4 @@
-"""The key file: two slots, one of them active for sending, both good for receiving, so that keys can be changed over.
+"""The key file: two slots, both good for receiving at first, and which of them an end without saved state sends with.
 
     active = 1
     [[slot]]
@@ -8,7 +8,8 @@
     id = 2
     key = "64 hexadecimal digits"
 
-Each direction uses a key of its own, derived by HKDF-SHA256 (RFC 5869). No message and no repr shows key bytes.
+Which slots are in use later is the matter of ``flight.link.keyuse``. Each direction uses a key of its own, derived by
+HKDF-SHA256 (RFC 5869). No message and no repr shows key bytes.
 """
 
 from __future__ import annotations
@@ -88,6 +89,10 @@ class KeyRing:
         if type(values["active"]) is not int:
             raise KeyFileError("active: must be the id of a key")
         return cls(keys, values["active"])
+
+    def with_active(self, key_id: int) -> KeyRing:
+        """The same keys with another active one; KeyFileError if there is none such."""
+        return KeyRing(self._keys, key_id)
 
     def dump(self) -> bytes:
         """The text of a key file with these keys."""

@@ -1,8 +1,9 @@
-"""Space Packets (CCSDS 133.0-B) in the payload of a frame: several may share one, none spans two.
+"""Space Packets (CCSDS 133.0-B) in the data of frames.
 
-Uplink packets are telecommand packets, downlink packets telemetry packets (133.0-B 4.1.3.3.2); all are unsegmented.
+Uplink packets are telecommand packets, downlink packets telemetry packets (133.0-B-2 4.1.3.3.2); all are unsegmented.
 The APID tells what is inside; the packets of a file carry the APID of its kind. Telemetry and events, and nothing else,
-have a secondary header, which is a time code field (133.0-B 4.1.4.2): the on-board time, see `flight.link.cuc`.
+have a secondary header, which is a time code field (133.0-B-2 4.1.4.2): the on-board time, see `flight.link.cuc`. Idle
+packets (133.0-B-2 4.1.3.3.4.4) fill what is left of a frame, and are dropped.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from spacepackets.ccsds.spacepacket import CCSDS_HEADER_LEN, PacketType, Sequenc
 from flight.link.errors import RejectedError
 from flight.link.frame import Direction
 
-HEADER_BYTES = CCSDS_HEADER_LEN
+HEADER_BYTES: int = CCSDS_HEADER_LEN
 SEQUENCE_COUNTS = 1 << 14
+IDLE_APID = 0x7FF
+MIN_PACKET_BYTES = HEADER_BYTES + 1
 
 
 class Apid(IntEnum):
@@ -56,7 +59,7 @@ def purpose(apid: int) -> Apid | FileKind:
 
 def label(apid: int) -> str:
     """The APID's name as reports write it, for example "label set"."""
-    return purpose(apid).name.lower().replace("_", " ")
+    return "idle" if apid == IDLE_APID else purpose(apid).name.lower().replace("_", " ")
 
 
 class Packer:
@@ -74,8 +77,26 @@ class Packer:
         return bytes(header.pack()) + body
 
 
+def idle(size: int, direction: Direction) -> bytes:
+    """An idle packet of `size` bytes in all, at least 7, filled with zeros; its sequence count stays 0."""
+    kind = PacketType.TC if direction is Direction.UPLINK else PacketType.TM
+    header = SpacePacketHeader(kind, IDLE_APID, 0, size - MIN_PACKET_BYTES, seq_flags=SequenceFlags.UNSEGMENTED)
+    return bytes(header.pack()) + bytes(size - HEADER_BYTES)
+
+
+def whole(data: bytes) -> int:
+    """How many bytes of `data`, which begins with a packet, are whole packets, by the lengths in their headers."""
+    end = 0
+    while end + HEADER_BYTES <= len(data):
+        size = int.from_bytes(data[end + 4 : end + HEADER_BYTES], "big") + MIN_PACKET_BYTES
+        if end + size > len(data):
+            break
+        end += size
+    return end
+
+
 def split(payload: bytes, direction: Direction) -> Iterator[tuple[int, bytes]]:
-    """The (APID, body) of each packet in a payload; ends with `RejectedError` at the first that does not fit."""
+    """The (APID, body) of each packet, idle ones too; ends with `RejectedError` at the first that does not fit."""
     expected = PacketType.TC if direction is Direction.UPLINK else PacketType.TM
     start = 0
     while start < len(payload):

@@ -10,14 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flight.link import dictionary, pack
-from flight.link.definitions import MAX_EMBEDDED_BYTES, U16
+from flight.link.definitions import MAX_EMBEDDED_BYTES, OF_THE_LINK, U16
 from flight.link.dictionary import Telecommand
 from flight.link.errors import LinkError
 from flight.link.pack import CodecError
 
 MAX_STEPS = 64
 MAX_DELAY_S = 7 * 86400.0
-NOT_IN_A_SEQUENCE = ("schedule", "start-sequence")
+NOT_IN_A_SEQUENCE = ("schedule", "start-sequence", *OF_THE_LINK)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def rejects(world, frame, name, cause):
 def a_frame(keys=KEYS, payload=None):
     """A frame that the ground might have sent, with a counter far ahead."""
     body = Packer(Direction.UPLINK).pack(0x10, encode("status", {}, 9)[1]) if payload is None else payload
-    return SecureChannel(config().link, keys, Direction.UPLINK, 1_000_000).seal(body, Channel.PACKETS)[0]
+    return SecureChannel(config().link, keys, Direction.UPLINK, 1_000_000).seal(Channel.OPERATIONS, body)[0]
 
 
 WRONG_KEYS = KeyRing({1: bytes(32), 2: bytes(32)}, 1)

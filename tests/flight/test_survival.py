@@ -258,8 +258,9 @@ def newest(directory, name):
 @pytest.mark.parametrize("name", ["checkpoint", "mission", "labels-1", "region"])
 @pytest.mark.parametrize("which", [[0], [1], [0, 1]])
 def test_damaged_records_are_told_and_the_mission_is_complete_in_the_end(name, which, tmp_path):
-    world = flown(tmp_path / "state", **SLOW)
+    world = flown(tmp_path / "state", **{**SLOW, "downlink_bps": 64000.0})
     world.upload(label_file(1), region_file())  # both have two generations now
+    assert world.flight.payload.checkpoint_generation == 2  # the older one lacks the last chips
     weights = world.weights()
     world.kill()
     paths = newest(tmp_path / "state", name)
@@ -360,3 +361,15 @@ def test_a_memory_error_in_the_middle_of_work_corrupts_nothing(where, tmp_path, 
     world.restart()
     world.settle()
     complete(world, undisturbed["moments"])
+
+
+def test_a_change_of_keys_is_told_and_holds_over_kills_at_either_end_of_it(tmp_path):
+    world = flown(tmp_path / "state")
+    assert world.command("rotate-key", key_id=2) == ("executed", "")
+    world.restart()
+    world.until(lambda: world.told("key-changed"))
+    assert world.told("key-changed")[0]["key_id"] == 2
+    world.restart()
+    assert world.command("ping", echo=7) == ("executed", "")
+    for end in (world.ground, world.flight.endpoint):
+        assert (end._secure.use.sending, set(end._secure.use.accepted)) == (2, {2})

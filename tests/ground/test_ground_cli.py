@@ -121,6 +121,20 @@ def test_new_keys_are_for_their_owner_only_and_never_replace_a_file(table: Path)
     assert result.exit_code == 1 and "exists already" in result.stderr and path.read_bytes() == before
 
 
+def test_the_active_key_is_changed_in_the_file_and_the_keys_are_not_shown(table: Path) -> None:
+    path = Path("keys.toml")
+    run("keys", "new", "-o", "keys.toml")
+    before = KeyRing.load(path)
+    result = run("keys", "activate", "keys.toml", "2")
+    after = KeyRing.load(path)
+    assert result.exit_code == 0 and stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert after.dump() == before.dump().replace(b"active = 1", b"active = 2")
+    refused = run("keys", "activate", "keys.toml", "7")
+    assert refused.exit_code == 1 and "there is no key 7" in refused.stderr and KeyRing.load(path).active == 2
+    lines = before.dump().decode().splitlines()
+    assert not any(line.split('"')[1] in result.output + refused.output for line in lines if "key =" in line)
+
+
 def test_help_shows_every_group() -> None:
     text = run("--help").stdout
     assert all(

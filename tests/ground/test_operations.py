@@ -12,7 +12,7 @@ from flight.config import ConfigError
 from flight.link.definitions import TELECOMMANDS
 from flight.link.dictionary import Telecommand
 from flight.link.pack import CodecError
-from flight.link.sequence import MAX_STEPS, Sequence, SequenceStep, pack_sequence, unpack_sequence
+from flight.link.sequence import MAX_STEPS, NOT_IN_A_SEQUENCE, Sequence, SequenceStep, pack_sequence, unpack_sequence
 from flight.store import Store
 from ground.cli import app
 from ground.orders import CommandOrder, entry, read_commands, read_sequence
@@ -126,6 +126,7 @@ def test_a_sequence_is_checked_listed_and_compiled_as_flight_reads_it(tmp_path):
         ("[{ command = 'ping' }]", r"sequence\.steps\[0\]: ping: missing echo"),
         ("[{ command = 'status' }, { command = 'jump' }]", r"sequence\.steps\[1\]: 'jump' is no telecommand"),
         ("[{ command = 'start-sequence', args = { sequence_id = 1 } }]", "start-sequence may not be in a sequence"),
+        ("[{ command = 'rotate-key', args = { key_id = 2 } }]", "rotate-key may not be in a sequence"),
         ("[{ command = 'status', after_s = -1 }]", r"steps\[0\]\.after_s: -1.0 is not between"),
         ("[]", "number of steps is 0"),
         (str([{"command": "status"}] * 65).replace(":", " ="), "number of steps is 65"),
@@ -139,7 +140,7 @@ def test_a_sequence_with_a_fault_anywhere_is_refused_with_its_step(steps, messag
     assert run("sequence", "check", path).exit_code == 1
 
 
-EMBEDDABLE = tuple(each for each in TELECOMMANDS if each.name not in ("schedule", "start-sequence"))
+EMBEDDABLE = tuple(each for each in TELECOMMANDS if each.name not in NOT_IN_A_SEQUENCE)
 STEPS = st.lists(st.tuples(st.integers(0, 10**6), packets(EMBEDDABLE)), min_size=1, max_size=MAX_STEPS)
 
 

@@ -195,7 +195,7 @@ def test_telemetry_is_in_the_log_when_a_pass_is_over(tmp_path):
 def test_a_frame_that_is_no_good_is_counted_under_its_reason(tmp_path):
     sky = Sky(tmp_path, [])
     sky.run(150.0)
-    sky._send(sky.t, "station", bytes(100))
+    sky._send(sky.t, "station", bytes(CONFIG.frame_bytes))
     sky.run(151.0)
     assert sky.station.report()["frames_rejected"] == {"bad_crc": 1}
 
@@ -293,3 +293,16 @@ def test_after_the_clock_was_set_a_telecommand_for_a_time_waits_until_it_is_know
     tell_time(sky, lambda t: t + 2.0, times_set=1)
     sky.run(sky.t + 5.0)
     assert sky.args["at_s"] == pytest.approx(2002.0, abs=0.01)
+
+
+def test_changes_of_keys_are_made_one_after_the_other_and_one_that_cannot_be_made_is_reported(tmp_path):
+    orders = [Order(0.0, Telecommand("rotate-key", {"key_id": key_id})) for key_id in (2, 9, 1)]
+    sky = Sky(tmp_path, [*orders, Order(0.0, Telecommand("ping", {"echo": 1}))])
+    sky.run(400.0)
+    report = sky.station.report()
+    assert report["acknowledged"] == {"executed": 3} and report["orders_left"] == 0
+    assert [(name, reason) for name, _, reason in report["failed"]] == [
+        ("rotate-key", "key 9 is in no slot, only [1, 2]")
+    ]
+    for end in (sky.station.endpoint, sky.space):
+        assert (end._secure.use.sending, set(end._secure.use.accepted)) == (1, {1})

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from flight.handlers import HANDLERS
 from flight.link import cuc, dictionary
-from flight.link.definitions import ACKNOWLEDGEMENT, EVENTS, MAX_EMBEDDED_BYTES, TELECOMMANDS, TELEMETRY
+from flight.link.definitions import ACKNOWLEDGEMENT, EVENTS, MAX_EMBEDDED_BYTES, OF_THE_LINK, TELECOMMANDS, TELEMETRY
 from flight.link.dictionary import Telecommand, decode, embed, encode, extract
 from flight.link.errors import LinkError, RejectedError
 from flight.link.packet import Apid
@@ -85,7 +85,7 @@ def test_what_is_no_embedded_telecommand_is_refused(data):
 
 
 def test_every_telecommand_has_its_handler():
-    assert list(HANDLERS) == [declared.name for declared in TELECOMMANDS]
+    assert [*HANDLERS, *OF_THE_LINK] == [declared.name for declared in TELECOMMANDS]
 
 
 def test_a_telecommand_is_laid_out_as_its_page_says():

@@ -6,13 +6,14 @@ from hypothesis import strategies as st
 from link_world import CONFIG, KEYS, Radio, World, content
 
 from flight.link import state
+from flight.link.channels import max_data_bytes
 from flight.link.dictionary import Telecommand, Telemetry, encode
 from flight.link.endpoint import MIN_FRAME_BYTES, Endpoint
 from flight.link.errors import LinkError, LinkFullError, StateError
 from flight.link.events import CommandAcknowledged, CommandReceived, FrameRejected, PacketRejected, TelemetryReceived
 from flight.link.frame import Channel, Direction
 from flight.link.keys import KeyRing
-from flight.link.packet import FileKind, Packer
+from flight.link.packet import FileKind, Packer, idle
 from flight.link.security import SecureChannel
 from flight.link.transfer import File
 
@@ -31,9 +32,9 @@ def without_counters(endpoint: Endpoint, *more: str) -> dict:
     return {key: value for key, value in saved.items() if key not in ("counters", *more)}
 
 
-def hostile(endpoint: Endpoint, payload: bytes, channel: Channel = Channel.PACKETS):
+def hostile(endpoint: Endpoint, payload: bytes):
     """What an endpoint in space makes of an authentic frame with this payload."""
-    return endpoint.receive(SecureChannel(CONFIG, KEYS, Direction.UPLINK).seal(payload, channel)[0], 0.0)
+    return endpoint.receive(SecureChannel(CONFIG, KEYS, Direction.UPLINK).seal(Channel.OPERATIONS, payload)[0], 0.0)
 
 
 def packet(apid: int, body: bytes) -> bytes:
@@ -196,7 +197,7 @@ def test_the_ground_keeps_contact_alive_with_the_shortest_frame():
     world = in_pass()
     world.run(60)
     assert world.frames["ground"] == 60 / CONFIG.keepalive_s + 1
-    assert world.bytes["ground"] == 28 * world.frames["ground"]
+    assert world.bytes["ground"] == (28 + 7) * world.frames["ground"]
     assert world.space.endpoint.in_contact(world.t)
     assert world.frames["space"] == 0
 
@@ -204,7 +205,7 @@ def test_the_ground_keeps_contact_alive_with_the_shortest_frame():
 def test_contact_ends_for_the_satellite_some_time_after_the_last_valid_frame():
     world = in_pass()
     world.run(1)
-    heard = 8 * 28 / 9600 + 0.005
+    heard = 8 * (28 + 7) / 9600 + 0.005
     assert world.space.endpoint.in_contact(heard + CONFIG.contact_timeout_s - 0.01)
     assert not world.space.endpoint.in_contact(heard + CONFIG.contact_timeout_s + 0.01)
 
@@ -249,11 +250,15 @@ def test_bytes_by_kind_add_up_to_what_went_over_the_radio():
     assert sent == received
     assert sum(sent.values()) == world.bytes["ground"]
     assert set(sent) == {"command", "label set", "framing"} and sent["label set"] > 2000
-    assert set(world.ground.endpoint.counters.bytes_received) == {
+    received = world.ground.endpoint.counters.bytes_received
+    assert received == world.space.endpoint.counters.bytes_sent
+    assert sum(received.values()) == world.bytes["space"] == CONFIG.frame_bytes * world.frames["space"]
+    assert set(received) == {
         "acknowledgement",
         "housekeeping",
         "file report",
         "framing",
+        "idle",
     }
 
 
@@ -271,7 +276,6 @@ BAD_FRAMES = {
     "too_long": bytes(257),
     "bad_crc": bytes(100),
     "wrong_spacecraft": SecureChannel(dataclasses.replace(CONFIG, spacecraft_id=1), KEYS, Direction.UPLINK),
-    "wrong_direction": SecureChannel(CONFIG, KEYS, Direction.DOWNLINK),
     "unknown_key": SecureChannel(CONFIG, KeyRing({8: bytes(32), 9: bytes(32)}, 9), Direction.UPLINK),
     "bad_tag": SecureChannel(CONFIG, KeyRing({1: bytes(32), 2: bytes(32)}, 1), Direction.UPLINK),
 }
@@ -281,7 +285,7 @@ BAD_FRAMES = {
 def test_a_bad_frame_is_counted_under_its_reason_and_changes_nothing(reason):
     bad = BAD_FRAMES[reason]
     frame = (
-        bad.seal(packet(0x10, encode("status", {}, 1)[1]), Channel.PACKETS)[0] if not isinstance(bad, bytes) else bad
+        bad.seal(Channel.OPERATIONS, packet(0x10, encode("status", {}, 1)[1]))[0] if not isinstance(bad, bytes) else bad
     )
     space = World().space.endpoint
     before = without_counters(space)
@@ -350,7 +354,8 @@ def test_no_authentic_payload_stops_either_end(packets):
     space, ground = World().space.endpoint, World().ground.endpoint
     hostile(space, b"".join(packet(*entry) for entry in packets))
     down = b"".join(Packer(Direction.DOWNLINK).pack(*entry) for entry in packets)
-    ground.receive(SecureChannel(CONFIG, KEYS, Direction.DOWNLINK).seal(down, Channel.PACKETS)[0], 0.0)
+    down += idle(max_data_bytes(Direction.DOWNLINK, CONFIG.frame_bytes) - len(down), Direction.DOWNLINK)
+    ground.receive(SecureChannel(CONFIG, KEYS, Direction.DOWNLINK).seal(Channel.OPERATIONS, down)[0], 0.0)
     ground.set_contact(True, 0.0)
     for endpoint in (space, ground):
         while endpoint.poll(0.0):

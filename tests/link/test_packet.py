@@ -5,7 +5,7 @@ from spacepackets.ccsds.spacepacket import PacketType, SequenceFlags, SpacePacke
 
 from flight.link.errors import RejectedError
 from flight.link.frame import Direction
-from flight.link.packet import Packer, label, split
+from flight.link.packet import Packer, idle, label, split, whole
 
 
 @given(st.sampled_from(Direction), st.lists(st.tuples(st.integers(0, 2046), st.binary(min_size=1, max_size=50))))
@@ -54,5 +54,22 @@ def test_a_packet_that_is_not_whole_or_not_ours_is_refused(payload):
 
 def test_an_apid_out_of_use_is_refused():
     with pytest.raises(RejectedError, match="unknown_apid"):
-        label(0x7FF)
+        label(0x7F0)
     assert label(0x42) == "label set"
+
+
+@given(st.integers(7, 300), st.sampled_from(Direction))
+def test_an_idle_packet_is_as_long_as_asked_and_known_by_its_apid(size, direction):
+    packet = idle(size, direction)
+    assert len(packet) == size
+    ((apid, _),) = split(packet, direction)
+    assert label(apid) == "idle"
+
+
+@given(st.lists(st.binary(min_size=1, max_size=40), max_size=6), st.integers(0, 60))
+def test_whole_packets_are_told_from_one_that_goes_on(bodies, cut):
+    packer = Packer(Direction.DOWNLINK)
+    packets = [packer.pack(1, body) for body in bodies]
+    data = b"".join(packets)[: -cut or None]
+    ends = [sum(map(len, packets[:n])) for n in range(len(packets) + 1)]
+    assert whole(data) == max(end for end in ends if end <= len(data))
