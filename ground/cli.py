@@ -17,6 +17,7 @@ from flight.config import LinkConfig
 from flight.link import labelset, product, region
 from flight.link.keys import KeyFileError, KeyRing
 from flight.link.pack import CodecError
+from ground import cfdp_cli
 from ground.datasets import DatasetError, NpzImagery, open_imagery
 from ground.facts import archive_facts, dataset_facts, label_facts, product_facts, region_facts, show
 from ground.files import write_bytes
@@ -45,6 +46,7 @@ for _name, _sub in {
     "command": command_app,
     "sequence": sequence_app,
     "dictionary": dictionary_app,
+    "cfdp": cfdp_cli.app,
 }.items():
     app.add_typer(_sub, name=_name)
 app.command()(log)
