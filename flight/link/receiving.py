@@ -254,9 +254,11 @@ class Receiver:
             del self._replies[transaction, kind]
             return body
         for entry in list(self._open.values()):
-            if entry.destination.due() <= view_s + TOLERANCE_S and (pdu := entry.destination.send(room, view_s)):
+            if entry.destination.due() <= view_s + TOLERANCE_S:
+                pdu = entry.destination.send(room, view_s)
                 self._close(entry)
-                return pack(entry.destination.transaction, pdu)
+                if pdu is not None:
+                    return pack(entry.destination.transaction, pdu)
         return None
 
     def thaw(self, view_s: float) -> None:
@@ -313,7 +315,7 @@ class Receiver:
             state.check(end <= start < stop <= len(data), f"{path}.extents", start)
             destination.got.add(start, stop)
             end = stop
-        destination.buffer, destination.suspended = bytearray(data), suspended
+        destination.buffer, destination.suspended, destination.touched_s = bytearray(data), suspended, 0.0
         state.check(end == len(data) <= (destination.size or len(data)), f"{path}.data", len(data))
         if finished:
             told = state.entries([finished], f"{path}.finished", int, bool, int, str)[0]

@@ -557,3 +557,17 @@ def test_a_restarted_sender_is_quiet_until_it_knows_how_far_the_receiver_has_com
     first, second = (cfdp.unpack(again.take(ROOM, 0.9).body)[1] for _ in range(2))
     assert (first.offset, len(first.data)) == (0, 100) and second.offset == 1500 and len(second.data) <= width
     assert again.unfinished()[0].source.quiet_until == NOW
+
+
+def test_a_sender_that_falls_silent_before_the_end_is_given_up_where_faults_cancel():
+    end = fed(content(1000), ended=False, timing=dataclasses.replace(CANCELS, inactivity_s=20.0))
+    assert sent(end, 19.0) == [] and end.due() == 20.0
+    (finished,) = sent(end, 20.0)
+    assert finished.condition is Condition.INACTIVITY_DETECTED
+
+
+def test_a_finished_pdu_that_nobody_acknowledges_is_not_repeated_for_ever():
+    end = fed(content(100))
+    end.finish(Finished(), 0.0)
+    times = [t for t in range(2000) if sent(end, float(t))]
+    assert times[-1] <= TIMING.inactivity_s and end.state is State.CLOSED

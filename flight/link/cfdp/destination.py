@@ -249,7 +249,13 @@ class Destination:
         """Seconds in view at which there may be something to send, or a limit is reached."""
         if self._acks or self._keep_alive or self._scope:
             return NOW
-        return NEVER if self.suspended else min(self._finished_at, self._gap_at, self._nak_at)
+        return NEVER if self.suspended else min(self._finished_at, self._gap_at, self._nak_at, self._given_up_at)
+
+    @property
+    def _given_up_at(self) -> float:
+        """When silence ends the transaction (4.10.1), if faults cancel: else it only loses its place to a new one."""
+        gives_up = self.timing.slow_s is None and self.state is State.RECEIVING
+        return self.touched_s + self.timing.inactivity_s if gives_up else NEVER
 
     def send(self, room: int, view_s: float) -> Pdu | None:
         """The next PDU if there is one that takes at most `room` bytes."""
@@ -263,8 +269,9 @@ class Destination:
             return KeepAlive(self.got.end)
         if self.suspended:
             return None
-        now = view_s + TOLERANCE_S
-        if self._finished_at <= now and self.state is State.FINISHED:
+        if self._given_up_at <= view_s:
+            self.finish(Finished(Condition.INACTIVITY_DETECTED, False, FileStatus.DISCARDED_DELIBERATELY), view_s)
+        if self._finished_at <= view_s + TOLERANCE_S and self.state is State.FINISHED:
             return self._send_finished(view_s)
         self._start_nak(view_s)
         return self._nak(room) if self._scope else None
@@ -273,8 +280,9 @@ class Destination:
         self._tries += 1
         if not self.transaction.acknowledged:
             self.state = State.CLOSED
-        elif self._tries > self.timing.attempts and self.timing.slow_s is None:  # 4.7.1
-            self.state = State.CLOSED
+        limit = self._tries > self.timing.attempts and self.timing.slow_s is None  # 4.7.1
+        if limit or view_s - self.touched_s > self.timing.inactivity_s:
+            self.state, self._finished_at = State.CLOSED, NEVER
             return None
         self._finished_at = view_s + self._interval(self.timing.response_s)
         return self.finished
