@@ -1,4 +1,4 @@
-"""The link: frames on the wire."""
+"""The link: frames on the wire, and files over lossy passes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import ModuleType
 from benchmarks.rows import Row
 
 # Modules with `add_arguments(parser)` and `measure(options)`, which yields rows.
-PARTS = ("link_frames",)
+PARTS = ("link_frames", "link_files")
 
 
 def _parts() -> list[ModuleType]:

@@ -98,6 +98,24 @@ def _list_updates(flight: Executive, command: Telecommand) -> None:
         flight.send("update-status", ANSWER_PRIORITY, **values)
 
 
+def _transfer(command: Telecommand) -> tuple[int, bool]:
+    return command.args["transfer_id"], command.args["source"] == "space"
+
+
+def _cancel_file(flight: Executive, command: Telecommand) -> None:
+    for event in flight.endpoint.cancel(*_transfer(command)):
+        flight.take_event(event)
+
+
+def _suspend_file(flight: Executive, command: Telecommand) -> None:
+    flight.endpoint.suspend(*_transfer(command))
+
+
+def _resume_file(flight: Executive, command: Telecommand) -> None:
+    transfer_id, outgoing = _transfer(command)
+    flight.endpoint.resume(transfer_id, flight.t, outgoing)
+
+
 HANDLERS: dict[str, Handler] = {
     "ping": _ping,
     "status": _status,
@@ -114,6 +132,9 @@ HANDLERS: dict[str, Handler] = {
     "start-sequence": _start_sequence,
     "stop-sequence": _stop_sequence,
     "delete-sequence": _delete_sequence,
+    "cancel-file": _cancel_file,
+    "suspend-file": _suspend_file,
+    "resume-file": _resume_file,
     "rollback": _rollback,
     "list-updates": _list_updates,
 }

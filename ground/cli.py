@@ -15,7 +15,7 @@ from flight.config import LinkConfig
 from flight.link import labelset, parcel, product, region
 from flight.link.keys import KeyRing
 from flight.link.pack import MODEL
-from ground import gis_cli, update_cli
+from ground import cfdp_cli, gis_cli, update_cli
 from ground.console import MAX_FILE_BYTES, AsJson, Out, read_packed, told
 from ground.datasets import DatasetError, NpzImagery, open_imagery
 from ground.facts import archive_facts, dataset_facts, label_facts, model_facts, product_facts, region_facts, show
@@ -53,6 +53,7 @@ for _name, _sub in {
     "command": command_app,
     "sequence": sequence_app,
     "dictionary": dictionary_app,
+    "cfdp": cfdp_cli.app,
 }.items():
     app.add_typer(_sub, name=_name)
 app.command()(log)

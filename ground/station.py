@@ -172,6 +172,19 @@ class Station:
             case link_events.FrameRejected() | link_events.PacketRejected():
                 self.rejected[event.reason] += 1
 
+    def cancel(self, transfer_id: int, t: float) -> None:
+        """Give an upload up; LinkError if there is none of that id. What follows it goes on."""
+        for event in self.endpoint.cancel(transfer_id):
+            self._take(event, t)
+
+    def suspend(self, transfer_id: int) -> None:
+        """Let an upload wait until `resume`; LinkError if there is none of that id."""
+        self.endpoint.suspend(transfer_id)
+
+    def resume(self, transfer_id: int, t: float) -> None:
+        """Go on with an upload; LinkError if there is none of that id."""
+        self.endpoint.resume(transfer_id, t)
+
     def _end_upload(self, transfer_id: int) -> None:
         if transfer_id == self.uploading:
             self.uploading = None

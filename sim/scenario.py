@@ -230,7 +230,8 @@ class Scenario:
     def flight_config(self) -> FlightConfig:
         """The configuration that flight is started with; link rates and seed are the scenario's."""
         channel = self.channel()
-        link = dataclasses.replace(self.link, uplink_bps=channel.uplink_bps, downlink_bps=channel.downlink_bps)
+        radio = {name: getattr(channel, name) for name in ("uplink_bps", "downlink_bps", "turnaround_s")}
+        link = dataclasses.replace(self.link, **radio)
         learner = dataclasses.replace(self.learner, seed=self.seed)
         return FlightConfig(link, learner, self.costs, self.executive, self.caps, self.clock)
 

@@ -21,6 +21,10 @@ _UNIX = Field("unix_s", "time", high=MAX_S, unit="s", help="time since 1970-01-0
 _ADJUST = Field("delta_s", "float", -600, 600, unit="s", help="added to the on-board time")
 _SEQUENCE = Field("sequence_id", "int", 1, U16, help="number of the sequence")
 _COMMAND_ID = Field("command_id", "int", high=255, help="id of the telecommand")
+_TRANSFER = (
+    Field("source", "choice", choices=("space", "ground"), help="the end that sends the file"),
+    Field("transfer_id", "int", 1, U32, help="its transfer"),
+)
 _TAGGED = Field("number", "int", 1, U32, help="number of the telecommand `schedule` that brought it")
 _AT = Field("at_s", "time", high=MAX_S, unit="s", help="on-board time at which it is executed")
 _IF_LATE = Field("if_late", "choice", choices=LATE, help="what to do if that time is past")
@@ -70,6 +74,9 @@ TELECOMMANDS = (
     Definition(26, "start-sequence", "Run a sequence that is on board; one runs at a time.", (_SEQUENCE,)),
     Definition(27, "stop-sequence", "Abort the sequence that runs."),
     Definition(28, "delete-sequence", "Forget a sequence that does not run.", (_SEQUENCE,)),
+    Definition(32, "cancel-file", "Give up a file transfer for good.", _TRANSFER, criticality="vital"),
+    Definition(33, "suspend-file", "Let a file transfer wait until it is resumed, over passes too.", _TRANSFER),
+    Definition(34, "resume-file", "Go on with a suspended file transfer.", _TRANSFER),
     Definition(40, "rollback", "Leave a version of an update for what was in use before.", (_SLOT, _LEFT), "vital"),
     Definition(41, "list-updates", "Send down what is in use in each slot for updates, a packet a slot."),
     Definition(

@@ -15,7 +15,10 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from flight.config import LinkConfig
-from flight.link import dictionary, pdu, state, tc
+from flight.link import dictionary, state, tc
+from flight.link.cfdp import pdu as cfdp
+from flight.link.cfdp.pdu import Pdu, Transaction
+from flight.link.cfdp.timing import Timing
 from flight.link.commands import CommandLog, CommandQueue, copy_outcome
 from flight.link.contact import NEVER, NOW, TOLERANCE_S, Contact
 from flight.link.counters import Counters, add_bytes
@@ -43,14 +46,16 @@ from flight.link.receiving import Receiver
 from flight.link.schema import MAX_NUMBER, Field
 from flight.link.security import SecureChannel
 from flight.link.sending import Sender
-from flight.link.transfer import File, Status, short_reason
+from flight.link.transfer import MAX_NAME_CHARS, File, short_reason
 
 Role: TypeAlias = Literal["ground", "space"]
 STATE_VERSION = 2
 ROTATE_KEY = "rotate-key"
 # What goes up must fit a frame whole, what comes down may span several.
 MIN_FRAME_BYTES = (
-    tc.OVERHEAD_BYTES + HEADER_BYTES + max(pdu.LARGEST_METADATA_BYTES, dictionary.largest_body_bytes(Apid.COMMAND))
+    tc.OVERHEAD_BYTES
+    + HEADER_BYTES
+    + max(cfdp.largest_metadata_bytes(MAX_NAME_CHARS), dictionary.largest_body_bytes(Apid.COMMAND))
 )
 NORMAL_PRIORITY = 100
 _PRIORITY = Field("priority", "int", 0, 255)
@@ -85,16 +90,33 @@ class Endpoint:
         self._telemetry = Outbox(config.max_queued_packets)
         self._commands = CommandQueue(config.max_queued_packets, config.retry_s, first_number)
         self._log = CommandLog(config.max_queued_packets)
-        to_send, to_receive = (
-            max_body_bytes(way, config.frame_bytes) - pdu.SEGMENT_HEADER_BYTES
-            for way in (self._sends, self._sends.other)
-        )
-        self._sender = Sender(config, to_send, first_number)
-        self._receiver = Receiver(config, to_receive)
+        entities, timing = self._entities(), self._timing()
+        self._sender = Sender(config, entities, max_body_bytes(self._sends, config.frame_bytes), timing, first_number)
+        self._receiver = Receiver(config, entities[::-1], timing)
         self._keepalive_at = NOW
         self.frame_sent = self.frame_received = -1
         self._shows_key = False
         self.needs_save = True
+
+    def _entities(self) -> tuple[int, int]:
+        """CFDP ids of this end and of the far one."""
+        ground, space = self.config.ground_entity, self.config.space_entity
+        return (ground, space) if self.role == "ground" else (space, ground)
+
+    def _timing(self) -> Timing:
+        config = self.config
+        far_bps = config.downlink_bps if self.role == "ground" else config.uplink_bps
+        return Timing.over_radio(
+            config.frame_bytes,
+            self._rate_bps,
+            far_bps,
+            config.turnaround_s,
+            nak_delay_s=config.nak_delay_s,
+            attempts=config.ack_limit,
+            slow_s=config.retry_s,
+            inactivity_s=config.inactivity_s,
+            immediate_nak=config.immediate_nak,
+        )
 
     # What the owner wants sent.
 
@@ -160,13 +182,40 @@ class Endpoint:
 
     def accept(self, transfer_id: int) -> None:
         """A received file is safely on disk: the sender may forget it. LinkError if no such file was handed over."""
-        if self._receiver.settle(transfer_id, Status.OK):
+        if self._receiver.settle(transfer_id):
             self.counters.files_received += 1
             self.needs_save = True
 
     def refuse(self, transfer_id: int, reason: str) -> None:
         """A received file is of no use: the sender gives it up. LinkError if no such file was handed over."""
-        self.needs_save |= self._receiver.settle(transfer_id, Status.REFUSED, reason)
+        self.needs_save |= self._receiver.settle(transfer_id, reason)
+
+    def cancel(self, transfer_id: int, outgoing: bool = True) -> list[LinkEvent]:
+        """Give up a file that this end sends, or receives; LinkError if there is none of that id, or it is whole.
+
+        Returns FileFailed if the far end has not heard of it; otherwise that follows when the far end has confirmed it.
+        """
+        self.needs_save = True
+        if outgoing:
+            return self._sender.cancel(transfer_id)
+        self._receiver.cancel(transfer_id, NOW)
+        return []
+
+    def suspend(self, transfer_id: int, outgoing: bool = True) -> None:
+        """Let a file wait, over passes and restarts, until `resume`; LinkError if there is none of that id."""
+        self.needs_save = True
+        if outgoing:
+            self._sender.find(transfer_id).source.suspend()
+        else:
+            self._receiver.find(transfer_id).destination.suspend()
+
+    def resume(self, transfer_id: int, t: float, outgoing: bool = True) -> None:
+        """Go on with a suspended file at mission time `t` [s]; LinkError if there is none of that id."""
+        self.needs_save = True
+        if outgoing:
+            self._sender.find(transfer_id).source.resume()
+        else:
+            self._receiver.find(transfer_id).destination.resume(self._contact.view_s(t))
 
     # Contact and time.
 
@@ -178,15 +227,16 @@ class Endpoint:
             self._contact.lose(t)
         elif self._contact.extend(t, NEVER):
             self._keepalive_at = NOW
-            self._resume()
+            self._thaw(t)
 
     def in_contact(self, t: float) -> bool:
         """Whether this end may transmit at mission time `t` [s]."""
         return self._contact.holds(t)
 
-    def _resume(self) -> None:
+    def _thaw(self, t: float) -> None:
         self._commands.resume()
-        self._sender.resume()
+        self._sender.thaw()
+        self._receiver.thaw(self._contact.view_s(t))
 
     def next_due(self, t: float) -> float:
         """Mission time [s] at which `poll` may have a frame, if nothing is received before; infinity if never."""
@@ -240,15 +290,15 @@ class Endpoint:
         if channel is Channel.OPERATIONS:
             return self._urgent.take(room) or self._take_waiting_command(room, view_s) or self._telemetry.take(room)
         if channel is Channel.FILE_REPORTS:
-            report = self._receiver.report(room, view_s, self._secure.window.highest)
-            return None if report is None else (Apid.FILE_REPORT, report.pack())
-        unit = self._sender.take(room, view_s, self._secure.counter.next)
+            report = self._receiver.report(room, view_s)
+            return None if report is None else (Apid.FILE_REPORT, report)
+        unit = self._sender.take(room, view_s)
         if unit is None:
             return None
-        self.counters.segments_sent += unit.body[0] == pdu.SEGMENT
+        self.counters.segments_sent += unit.segment
         self.counters.segments_resent += unit.resent
         self.needs_save |= unit.begins  # an open transfer holds a place at the receiver: it must not be forgotten
-        return unit.kind, unit.body
+        return unit.apid, unit.body
 
     def _take_waiting_command(self, room: int, view_s: float) -> tuple[int, bytes] | None:
         command = self._commands.take(room, view_s)
@@ -269,7 +319,7 @@ class Endpoint:
         self._note_saves()
         self.frame_received = opened.counter & COUNTER_MASK
         if self.role == "space" and self._contact.extend(t, t + self.config.contact_timeout_s):
-            self._resume()
+            self._thaw(t)
         view_s = self._contact.view_s(t)
         events: list[LinkEvent] = []
         for run in runs:
@@ -290,6 +340,7 @@ class Endpoint:
                 if apid != IDLE_APID:
                     events += self._take_packet(purpose(apid), body, view_s)
             except StopIteration:
+                self.needs_save |= self._receiver.wants_save(view_s)
                 return events
             except RejectedError as error:
                 self.counters.reject_packet(error)
@@ -297,7 +348,7 @@ class Endpoint:
 
     def _take_packet(self, what: Apid | FileKind, body: bytes, view_s: float) -> list[LinkEvent]:
         if what is Apid.FILE_REPORT or isinstance(what, FileKind):
-            return self._take_unit(what, pdu.unpack(body), view_s)
+            return self._take_pdu(what, *cfdp.unpack(body), view_s)
         if (what is Apid.COMMAND) is not (self.role == "space"):
             raise RejectedError("unknown_apid", f"the {self.role} end takes no {what.name.lower()} packets")
         if what is Apid.COMMAND:
@@ -337,14 +388,15 @@ class Endpoint:
         else:
             self.acknowledge(number, "executed")
 
-    def _take_unit(self, what: Apid | FileKind, unit: object, view_s: float) -> list[LinkEvent]:
-        events: list[LinkEvent]
-        if isinstance(unit, pdu.Report) and what is Apid.FILE_REPORT:
-            events = self._sender.hear(unit, view_s, self._secure.counter.next)
-        elif isinstance(unit, (pdu.Metadata, pdu.Segment)) and isinstance(what, FileKind):
-            events = self._receiver.take(what, unit, view_s)
+    def _take_pdu(self, what: Apid | FileKind, transaction: Transaction, pdu: Pdu, view_s: float) -> list[LinkEvent]:
+        """A file's own PDUs come with the APID of its kind, all others with that of reports."""
+        kind = what if isinstance(what, FileKind) else None
+        if isinstance(pdu, cfdp.Metadata | cfdp.FileData | cfdp.Eof | cfdp.Prompt) is (kind is None):
+            raise RejectedError("bad_pdu", f"{type(pdu).__name__} PDU came with APID {what.name}")
+        if kind or (isinstance(pdu, cfdp.Ack) and pdu.of is cfdp.Acknowledged.FINISHED):
+            events = self._receiver.take(kind, transaction, pdu, view_s)
         else:
-            raise RejectedError("bad_pdu", f"{type(unit).__name__.lower()} came with APID {what.name}")
+            events = self._sender.hear(transaction, pdu, view_s)
         self.needs_save |= any(isinstance(event, (FileDelivered, FileFailed, FileRefused)) for event in events)
         return events
 
@@ -353,6 +405,11 @@ class Endpoint:
     def progress(self) -> list[Progress]:
         """Every file that is not finished, outgoing ones first."""
         return [*self._sender.progress(), *self._receiver.progress()]
+
+    @property
+    def file_bytes_a_frame(self) -> int:
+        """Bytes of a file that a full frame carries."""
+        return self._sender.segment_bytes
 
     @property
     def queued_packets(self) -> int:

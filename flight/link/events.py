@@ -40,7 +40,7 @@ class TelemetryReceived:
 
 @dataclass(frozen=True, slots=True)
 class FileReceived:
-    """A whole file with the right digest: put it on disk, then ``Endpoint.accept`` or ``Endpoint.refuse``."""
+    """A whole file with the right checksum: put it on disk, then ``Endpoint.accept`` or ``Endpoint.refuse``."""
 
     transfer_id: int
     file: File
@@ -48,7 +48,7 @@ class FileReceived:
 
 @dataclass(frozen=True, slots=True)
 class FileRefused:
-    """A whole file whose digest was wrong; the sender is told and nothing was kept."""
+    """A file that was cancelled by its sender, or whose checksum or size was wrong: nothing was kept of it."""
 
     transfer_id: int
     name: str
@@ -67,7 +67,7 @@ class FileDelivered:
 
 @dataclass(frozen=True, slots=True)
 class FileFailed:
-    """The far side has refused a submitted file for good."""
+    """A submitted file was cancelled, or the far side has refused it for good."""
 
     transfer_id: int
     name: str
@@ -114,11 +114,11 @@ LinkEvent = (
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a file stands; `n_segments` is 0 while a receiver does not know it."""
+    """Where a file stands; `size_bytes` is 0 while a receiver does not know it."""
 
     transfer_id: int
     name: str
     kind: FileKind
     outgoing: bool
-    n_segments: int
-    segments_left: int
+    size_bytes: int
+    left_bytes: int

@@ -1,277 +1,350 @@
-"""The receiving side of file transfers: collects segments, reports what is missing, hands over whole files once.
+"""The receiving side of file transfers: many CFDP destinations at once, and what became of the last 1024.
 
-A report goes out when the sender asks, and at most every `report_interval_s` in view while something is missing.
-A whole file is handed to the owner; only when the owner has accepted or refused it is the sender told that it is
-over, and told again as often as it asks. Everything that the far side can make this end keep is bounded.
+A whole file is handed to the owner; only when the owner has accepted or refused it is the sender told that it is over
+(Finished), and told again as often as it asks. Everything that the far side can make this end keep is bounded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from flight.config import LinkConfig
 from flight.link import state
+from flight.link.cfdp.destination import Destination, Reordering, State, rejection
+from flight.link.cfdp.pdu import (
+    Ack,
+    Acknowledged,
+    Condition,
+    Eof,
+    FileData,
+    FileStatus,
+    Finished,
+    Metadata,
+    Pdu,
+    Prompt,
+    Status,
+    Transaction,
+    pack,
+)
+from flight.link.cfdp.timing import Timing
 from flight.link.contact import NEVER, NOW, TOLERANCE_S
 from flight.link.errors import LinkError, RejectedError, StateError
 from flight.link.events import FileReceived, FileRefused, LinkEvent, Progress
 from flight.link.packet import FileKind
-from flight.link.pdu import LARGEST_FINAL_REPORT_BYTES, Metadata, Report, Segment, unpack
-from flight.link.transfer import DIGEST_BYTES, File, Status, short_reason
+from flight.link.transfer import File, name_allowed, short_reason
 
 REMEMBERED = 1024
-# A transfer of which nothing came for so long in view gives its place to a new one, if no other is free.
-ABANDONED_S = 600.0
 
 
 @dataclass
 class Incoming:
-    """One file being received; `metadata` may come after segments."""
+    """One file being received."""
 
-    transfer_id: int
     kind: FileKind
-    touched: float
-    reported: float
-    metadata: Metadata | None = None
-    segments: dict[int, bytes] = field(default_factory=dict)
-    highest: int = -1
-    report_at: float = NEVER
-    asked: bool = False
-    delivered: bool = False
+    destination: Destination
 
     @property
-    def complete(self) -> bool:
-        """Whether every segment is there."""
-        return self.metadata is not None and len(self.segments) == self.metadata.n_segments
+    def transfer_id(self) -> int:
+        """The transaction's sequence number."""
+        return self.destination.transaction.number
 
     @property
-    def lacks(self) -> bool:
-        """Whether metadata or a segment before the highest one seen is missing."""
-        return self.metadata is None or len(self.segments) <= self.highest
-
-    def missing(self, covered: int) -> Iterator[tuple[int, int]]:
-        """The (first, count) runs of missing segments before `covered`."""
-        end = -1
-        for index in [*sorted(i for i in self.segments if i < covered), covered]:
-            if index > end + 1:
-                yield end + 1, index - end - 1
-            end = index
-
-    def fits(self, index: int, length: int) -> bool:
-        """Whether a segment has the length that the metadata asks of it."""
-        if self.metadata is None:
-            return True
-        width = self.metadata.segment_bytes
-        return 0 <= index < self.metadata.n_segments and length == min(width, self.metadata.size - index * width)
-
-    def describe(self, metadata: Metadata) -> None:
-        """Take the metadata, and drop segments that do not agree with it."""
-        self.metadata = metadata
-        self.segments = {index: data for index, data in self.segments.items() if self.fits(index, len(data))}
-        self.highest = max(self.segments, default=-1)
+    def name(self) -> str:
+        """The file's name; empty while it is not known."""
+        return self.destination.metadata.destination_name if self.destination.metadata else ""
 
 
 @dataclass(frozen=True)
-class _Finished:
-    status: Status
-    digest: bytes
-    reason: str
+class _Closed:
+    """How a transaction ended, and of which file."""
+
+    finished: Finished
+    checksum: int
+    size: int
 
 
 class Receiver:
-    """All files that one end is receiving, and what became of the last 1024."""
+    """All files that one end is receiving.
 
-    def __init__(self, config: LinkConfig, segment_bytes: int) -> None:
+    Args:
+        config: limits.
+        entities: ids of the far entity and of this one.
+        timing: intervals and limits of a transaction.
+    """
+
+    def __init__(self, config: LinkConfig, entities: tuple[int, int], timing: Timing) -> None:
         self._config = config
-        self._segment_bytes = segment_bytes
-        self._max_segments = -(-config.max_file_bytes // segment_bytes)
+        self._entities = entities
+        self._timing = timing
+        self._reordering = Reordering()
         self._open: dict[int, Incoming] = {}
-        self._finished: dict[int, _Finished] = {}
-        self._answers: dict[int, tuple[Status, str]] = {}
+        self._closed: dict[int, _Closed] = {}
+        self._replies: dict[tuple[Transaction, type], Pdu] = {}
+        self._save_at = NEVER
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self.unfinished())
 
     def unfinished(self) -> list[Incoming]:
         """All transfers under way."""
-        return list(self._open.values())
+        return [entry for entry in self._open.values() if entry.destination.state is not State.FINISHED]
 
     def progress(self) -> list[Progress]:
         """Where each file stands."""
-        going = []
-        for e in self.unfinished():
-            name, total = (e.metadata.name, e.metadata.n_segments) if e.metadata else ("", 0)
-            going.append(Progress(e.transfer_id, name, e.kind, False, total, max(0, total - len(e.segments))))
-        return going
+        return [
+            Progress(e.transfer_id, e.name, e.kind, False, d.size or 0, max(0, (d.size or 0) - d.got.size))
+            for e in self.unfinished()
+            for d in [e.destination]
+        ]
 
-    def take(self, kind: FileKind, unit: Metadata | Segment, view_s: float) -> list[LinkEvent]:
-        """Take a unit from the sender; `RejectedError`, with nothing kept of it, if it cannot be right."""
-        if isinstance(unit, Metadata):
-            incoming = self._take_metadata(kind, unit, view_s)
-        else:
-            incoming = self._take_segment(kind, unit, view_s)
-        if incoming is None:
+    # What comes in.
+
+    def take(self, kind: FileKind | None, transaction: Transaction, pdu: Pdu, view_s: float) -> list[LinkEvent]:
+        """Take a PDU from the sender; `RejectedError`, with nothing kept of it, if it cannot be right.
+
+        `kind` is None for an acknowledgement, which may belong to a transaction that its sender has forgotten.
+        """
+        if (transaction.source, transaction.destination) != self._entities:
+            raise RejectedError("bad_pdu", f"PDU from {transaction.source} to {transaction.destination}")
+        entry = self._open.get(transaction.number)
+        if entry is None and transaction.number in self._closed:
+            self._repeat(transaction, pdu)
             return []
-        incoming.touched = view_s
-        if incoming.lacks:
-            due = max(view_s, incoming.reported + self._config.report_interval_s)
-            incoming.report_at = min(incoming.report_at, due)
-        return self._deliver(incoming) if incoming.complete and not incoming.delivered else []
+        if kind is None or isinstance(pdu, Ack):
+            if entry:
+                entry.destination.take(pdu, view_s)
+                self._close(entry)
+            return []
+        if isinstance(pdu, FileData) and pdu.offset + len(pdu.data) > self._config.max_file_bytes:
+            raise RejectedError("segment_out_of_range", f"transfer {transaction.number}: offset {pdu.offset}")
+        entry = entry or self._begin(kind, transaction, view_s)
+        if entry.kind is not kind:
+            raise RejectedError("metadata_changed", f"transfer {transaction.number} was of kind {entry.kind.name}")
+        if isinstance(pdu, Metadata):
+            self._check(entry, pdu, view_s)
+        return self._pass_on(entry, pdu, view_s)
 
-    def _take_metadata(self, kind: FileKind, metadata: Metadata, view_s: float) -> Incoming | None:
-        transfer_id, asks = metadata.transfer_id, metadata.asks
-        metadata = Metadata(transfer_id, metadata.size, metadata.segment_bytes, metadata.digest, metadata.name)
-        finished = self._finished.get(transfer_id)
-        if finished is not None:
-            same = finished.digest == metadata.digest
-            reason = finished.reason if same else "transfer id was used before"
-            self._answer(transfer_id, finished.status if same else Status.REFUSED, reason)
-            return None
-        self._check(metadata)
-        incoming = self._open.get(transfer_id) or self._begin(transfer_id, kind, view_s)
-        if incoming.kind is not kind or incoming.metadata not in (None, metadata):
-            if not incoming.delivered:
-                self._finish(transfer_id, Status.REFUSED, metadata.digest, "transfer id is in use")
-            raise RejectedError("metadata_changed", f"transfer {transfer_id} was another file before")
-        if incoming.metadata is None:
-            incoming.describe(metadata)
-        if asks:
-            incoming.asked = True
-            incoming.report_at = NOW
-        return incoming
+    def _pass_on(self, entry: Incoming, pdu: Pdu, view_s: float) -> list[LinkEvent]:
+        destination, before, ended = entry.destination, entry.destination.state, entry.destination.eof
+        destination.take(pdu, view_s)
+        if destination.eof is not ended:
+            self._save_at = view_s  # it is acknowledged in the next frame, and must be known after a restart
+        elif isinstance(pdu, FileData | Metadata):
+            self._save_at = min(self._save_at, view_s + self._config.save_interval_s)
+        if before is not State.RECEIVING or destination.state is State.RECEIVING:
+            return []
+        if destination.state is State.WHOLE:
+            return [FileReceived(entry.transfer_id, File(entry.name, entry.kind, destination.data))]
+        self._close(entry)
+        return [FileRefused(entry.transfer_id, entry.name, entry.kind, destination.finished.reason)]
 
-    def _check(self, metadata: Metadata) -> None:
-        limit = self._config.max_file_bytes
-        if metadata.size > limit:
-            self._finish(metadata.transfer_id, Status.TOO_LARGE, metadata.digest, f"takes at most {limit} bytes")
-            raise RejectedError("file_too_large", f"{metadata.name}: has {metadata.size} bytes, at most {limit}")
-        if metadata.segment_bytes != self._segment_bytes:
-            reason = f"segments must have {self._segment_bytes} bytes"
-            self._finish(metadata.transfer_id, Status.REFUSED, metadata.digest, reason)
-            raise RejectedError("bad_segment_size", f"{metadata.name}: {reason}, not {metadata.segment_bytes}")
-
-    def _take_segment(self, kind: FileKind, segment: Segment, view_s: float) -> Incoming | None:
-        transfer_id, index, length = segment.transfer_id, segment.index, len(segment.data)
-        if transfer_id in self._finished:
-            return None
-        if index >= self._max_segments or not 0 < length <= self._segment_bytes:
-            raise RejectedError("segment_out_of_range", f"transfer {transfer_id}: segment {index}, {length} bytes")
-        incoming = self._open.get(transfer_id) or self._begin(transfer_id, kind, view_s)
-        if incoming.kind is not kind or not incoming.fits(index, length):
-            raise RejectedError("segment_out_of_range", f"transfer {transfer_id}: segment {index}, {length} bytes")
-        incoming.segments.setdefault(index, segment.data)
-        incoming.highest = max(incoming.highest, index)
-        return incoming
-
-    def _begin(self, transfer_id: int, kind: FileKind, view_s: float) -> Incoming:
-        if len(self._open) >= self._config.max_open_transfers:
-            oldest = min(self._open.values(), key=lambda incoming: (incoming.delivered, incoming.touched))
-            if oldest.delivered or view_s - oldest.touched < ABANDONED_S:
-                self._answer(transfer_id, Status.BUSY, "")
-                raise RejectedError("too_many_transfers", f"transfer {transfer_id}: {len(self._open)} are under way")
+    def _begin(self, kind: FileKind, transaction: Transaction, view_s: float) -> Incoming:
+        going = self.unfinished()
+        if len(going) >= self._config.max_open_transfers:
+            waits = [entry for entry in going if entry.destination.state is State.RECEIVING]
+            oldest = min(waits, key=lambda entry: entry.destination.touched_s, default=None)
+            if oldest is None or view_s - oldest.destination.touched_s < self._timing.inactivity_s:  # 4.10.1
+                raise RejectedError("too_many_transfers", f"transfer {transaction.number}: {len(going)} are under way")
             del self._open[oldest.transfer_id]
-        incoming = self._open[transfer_id] = Incoming(transfer_id, kind, view_s, view_s)
-        return incoming
+        destination = Destination(transaction, self._config.max_file_bytes, self._timing, self._reordering)
+        entry = self._open[transaction.number] = Incoming(kind, destination)
+        return entry
 
-    def _deliver(self, incoming: Incoming) -> list[LinkEvent]:
-        metadata = incoming.metadata
-        if metadata is None:
-            return []
-        data = b"".join(incoming.segments[index] for index in range(metadata.n_segments))
-        file = File(metadata.name, incoming.kind, data)
-        if file.digest != metadata.digest:
-            self._finish(incoming.transfer_id, Status.DIGEST_MISMATCH, metadata.digest, "")
-            return [FileRefused(incoming.transfer_id, file.name, file.kind, "digest mismatch")]
-        incoming.delivered = True
-        return [FileReceived(incoming.transfer_id, file)]
+    def _check(self, entry: Incoming, metadata: Metadata, view_s: float) -> None:
+        """Refuse what could never be kept, so that the sender gives it up; RejectedError then."""
+        known, limit = entry.destination.metadata, self._config.max_file_bytes
+        if known is not None or entry.destination.state is not State.RECEIVING:
+            if known not in (None, metadata):
+                raise RejectedError("metadata_changed", f"transfer {entry.transfer_id} was another file before")
+            return
+        problem = ("", "")
+        if metadata.size > limit:
+            problem = ("file_too_large", f"takes at most {limit} bytes")
+        elif metadata.requests:
+            problem = ("bad_metadata", "filestore and proxy requests are not taken")
+        elif not name_allowed(metadata.destination_name):
+            problem = ("bad_metadata", "file name is not allowed")
+        if problem[0]:
+            entry.destination.finish(rejection(problem[1]), view_s)
+            self._close(entry)
+            raise RejectedError(problem[0], f"{metadata.destination_name[:80]!r}: {problem[1]}")
 
-    def settle(self, transfer_id: int, status: Status, reason: str = "") -> bool:
-        """The owner's word on a file handed over; False if it was said before, LinkError if there is no such file."""
-        if transfer_id in self._finished:
+    def _repeat(self, transaction: Transaction, pdu: Pdu) -> None:
+        """Answer on a transaction that is over: with the same words, unless the file is another one."""
+        closed = self._closed[transaction.number]
+        finished = closed.finished
+        if isinstance(pdu, Metadata) and pdu.size != closed.size and finished.success:
+            finished = rejection("transfer id was used before")
+        elif isinstance(pdu, Eof):
+            self._reply(transaction, Ack(Acknowledged.EOF, pdu.condition, Status.TERMINATED))
+            same = pdu.condition or (pdu.checksum, pdu.size) == (closed.checksum, closed.size)
+            finished = finished if same or not finished.success else rejection("transfer id was used before")
+        elif not isinstance(pdu, Prompt):
+            return
+        self._reply(transaction, finished)
+
+    def _reply(self, transaction: Transaction, pdu: Pdu) -> None:
+        if len(self._replies) < REMEMBERED:
+            self._replies[transaction, type(pdu)] = pdu
+
+    # The owner's word.
+
+    def settle(self, transfer_id: int, reason: str | None = None) -> bool:
+        """A file handed over is on disk, or refused for a reason; False if that was said before.
+
+        LinkError if no such file was handed over.
+        """
+        entry = self._open.get(transfer_id)
+        if transfer_id in self._closed or (entry and entry.destination.state is State.FINISHED):
             return False
-        incoming = self._open.get(transfer_id)
-        if incoming is None or not incoming.delivered or incoming.metadata is None:
+        if entry is None or entry.destination.state is not State.WHOLE:
             raise LinkError(f"transfer {transfer_id}: no file was handed over")
-        self._finish(transfer_id, status, incoming.metadata.digest, short_reason(reason))
+        destination = entry.destination
+        finished = destination.accepted() if reason is None else rejection(short_reason(reason))
+        destination.finish(finished, destination.touched_s)
+        self._close(entry)
         return True
 
-    def _finish(self, transfer_id: int, status: Status, digest: bytes, reason: str) -> None:
-        self._open.pop(transfer_id, None)
-        self._finished[transfer_id] = _Finished(status, digest, reason)
-        if len(self._finished) > REMEMBERED:
-            del self._finished[next(iter(self._finished))]
-        self._answer(transfer_id, status, reason)
+    def find(self, transfer_id: int) -> Incoming:
+        """A transfer that is not finished; LinkError if there is none."""
+        entry = self._open.get(transfer_id)
+        if entry is None or entry.destination.state is State.FINISHED:
+            raise LinkError(f"transfer {transfer_id}: no such file is being received")
+        return entry
 
-    def _answer(self, transfer_id: int, status: Status, reason: str) -> None:
-        if len(self._answers) < REMEMBERED or transfer_id in self._answers:
-            self._answers[transfer_id] = (status, reason)
+    def cancel(self, transfer_id: int, view_s: float) -> None:
+        """Give a transfer up, and tell its sender (727.0-B-5 4.11.2.3)."""
+        entry = self.find(transfer_id)
+        if entry.destination.state is State.WHOLE:
+            raise LinkError(f"transfer {transfer_id}: the file is whole and about to be kept")
+        finished = Finished(Condition.CANCEL_REQUEST_RECEIVED, False, FileStatus.DISCARDED_DELIBERATELY)
+        entry.destination.finish(finished, view_s)
+        self._close(entry)
+
+    def _close(self, entry: Incoming) -> None:
+        """Remember how a transfer ended; of those whose sender has not confirmed it, only the newest stay open."""
+        if entry.destination.state is State.CLOSED:
+            self._remember(entry)
+        done = [e for e in self._open.values() if e.destination.state is State.FINISHED]
+        for old in done[: -self._config.max_open_transfers]:
+            self._remember(old)
+
+    def _remember(self, entry: Incoming) -> None:
+        destination, eof = entry.destination, entry.destination.eof
+        del self._open[entry.transfer_id]
+        self._closed[entry.transfer_id] = _Closed(
+            destination.finished, eof.checksum if eof else 0, eof.size if eof else 0
+        )
+        if len(self._closed) > REMEMBERED:
+            del self._closed[next(iter(self._closed))]
+
+    # What goes out.
 
     def due(self) -> float:
         """Seconds in view at which there may be something to report."""
-        return NOW if self._answers else min((incoming.report_at for incoming in self._open.values()), default=NEVER)
+        return NOW if self._replies else min((e.destination.due() for e in self._open.values()), default=NEVER)
 
-    def report(self, room: int, view_s: float, heard: int) -> Report | None:
-        """The next report, in at most `room` bytes; `heard` is the highest frame counter accepted."""
-        if room < LARGEST_FINAL_REPORT_BYTES:
-            return None
-        heard &= 0xFFFFFFFF
-        if self._answers:
-            transfer_id = next(iter(self._answers))
-            status, reason = self._answers.pop(transfer_id)
-            return Report(transfer_id, status, heard, reason=reason)
-        for incoming in self._open.values():
-            if incoming.report_at <= view_s + TOLERANCE_S:
-                asked, incoming.asked, incoming.report_at = incoming.asked, False, NEVER
-                if asked or incoming.lacks:
-                    incoming.reported = view_s
-                    return self._progress(incoming, room, heard, asked)
+    def report(self, room: int, view_s: float) -> bytes | None:
+        """The next PDU to a sender, in at most `room` bytes."""
+        for (transaction, kind), reply in self._replies.items():
+            body = pack(transaction, reply)
+            if len(body) > room:
+                return None
+            del self._replies[transaction, kind]
+            return body
+        for entry in list(self._open.values()):
+            if entry.destination.due() <= view_s + TOLERANCE_S:
+                pdu = entry.destination.send(room, view_s)
+                self._close(entry)
+                if pdu is not None:
+                    return pack(entry.destination.transaction, pdu)
         return None
 
-    def _progress(self, incoming: Incoming, room: int, heard: int, asked: bool) -> Report:
-        if incoming.metadata is None:
-            return Report(incoming.transfer_id, Status.RECEIVING, heard, asked=asked, lacks_metadata=True)
-        covered = incoming.metadata.n_segments if asked else incoming.highest + 1
-        runs = list(incoming.missing(covered))
-        return Report.fitting(room, incoming.transfer_id, heard, covered, runs, asked)
+    def thaw(self, view_s: float) -> None:
+        """A pass begins."""
+        for entry in self._open.values():
+            entry.destination.thaw(view_s)
+
+    def wants_save(self, view_s: float) -> bool:
+        """Whether so much was received since the last save that losing it would hurt."""
+        return self._save_at <= view_s
 
     def save(self) -> dict[str, Any]:
         """Files under way and finished ones, as plain values."""
-        under_way = [
-            [
-                incoming.transfer_id,
-                incoming.kind.value,
-                incoming.metadata.pack() if incoming.metadata else b"",
-                [[index, data] for index, data in incoming.segments.items()],
-            ]
-            for incoming in self._open.values()
-        ]
-        finished = [[number, f.status.value, f.digest, f.reason] for number, f in self._finished.items()]
-        return {"open": under_way, "finished": finished}
+        self._save_at = NEVER
+        under_way = [_saved(entry) for entry in self._open.values()]
+        closed = [[number, *_finished(c.finished), c.checksum, c.size] for number, c in self._closed.items()]
+        return {"open": under_way, "closed": closed}
 
     def restore(self, saved: Any) -> None:
         """Go on with what was saved; a whole file that was not accepted is handed over again when the sender asks."""
-        under_way, finished = state.fields(saved, "receiver", open=list, finished=list)
-        for number, status, digest, reason in state.entries(finished, "receiver.finished", int, int, bytes, str):
-            final = status in list(Status) and Status(status).final and len(digest) == DIGEST_BYTES
-            state.check(final, f"receiver.finished.{number}", status)
-            self._finished[number] = _Finished(Status(status), digest, reason)
-        for transfer_id, kind, metadata, segments in state.entries(under_way, "receiver.open", int, int, bytes, list):
-            path = f"receiver.open.{transfer_id}"
+        under_way, closed = state.fields(saved, "receiver", open=list, closed=list)
+        for number, *told, value, size in state.entries(closed, "receiver.closed", int, int, bool, int, str, int, int):
+            self._closed[number] = _Closed(_told(told, f"receiver.closed.{number}"), value, size)
+        kinds = (int, int, list, list, list, list, bool, bytes, list)
+        for number, kind, *rest in state.entries(under_way, "receiver.open", *kinds):
+            path = f"receiver.open.{number}"
             state.check(kind in list(FileKind), f"{path}.kind", kind)
-            incoming = Incoming(transfer_id, FileKind(kind), 0.0, NOW)
-            incoming.segments = dict(state.entries(segments, f"{path}.segments", int, bytes))
-            if metadata:
-                incoming.describe(_saved_metadata(metadata, path))
-            incoming.highest = max(incoming.segments, default=-1)
-            self._open[transfer_id] = incoming
+            self._open[number] = Incoming(FileKind(kind), self._restored(number, path, *rest))
+
+    def _restored(
+        self,
+        number: int,
+        path: str,
+        header: list[Any],
+        metadata: list[Any],
+        eof: list[Any],
+        finished: list[Any],
+        suspended: bool,
+        data: bytes,
+        extents: list[Any],
+    ) -> Destination:
+        wide = state.entries([header], f"{path}.header", int, int, bool, bool, bool)[0]
+        transaction = Transaction(*self._entities, number, *wide)
+        state.check(all(1 <= width <= 8 for width in wide[:2]), f"{path}.header", header)
+        destination = Destination(transaction, self._config.max_file_bytes, self._timing, self._reordering)
+        if metadata:
+            kinds = (int, str, str, int, bool)
+            destination.metadata = Metadata(*state.entries([metadata], f"{path}.metadata", *kinds)[0])
+            state.check(name_allowed(destination.metadata.destination_name), f"{path}.metadata", metadata)
+        if eof:
+            destination.eof = Eof(*state.entries([eof], f"{path}.eof", int, int)[0])
+        end = 0
+        for start, stop in state.entries(extents, f"{path}.extents", int, int):
+            state.check(end <= start < stop <= len(data), f"{path}.extents", start)
+            destination.got.add(start, stop)
+            end = stop
+        destination.buffer, destination.suspended, destination.touched_s = bytearray(data), suspended, 0.0
+        state.check(end == len(data) <= (destination.size or len(data)), f"{path}.data", len(data))
+        if finished:
+            told = state.entries([finished], f"{path}.finished", int, bool, int, str)[0]
+            destination.finish(_told(told, f"{path}.finished"), 0.0)
+        return destination
 
 
-def _saved_metadata(body: bytes, path: str) -> Metadata:
+def _finished(finished: Finished) -> list[Any]:
+    return [finished.condition.value, finished.complete, finished.file_status.value, finished.message]
+
+
+def _told(saved: Any, path: str) -> Finished:
+    condition, complete, status, message = saved
     try:
-        unit = unpack(body)
-    except RejectedError as error:
-        raise StateError(f"{path}.metadata: {error}") from None
-    if not isinstance(unit, Metadata):
-        raise StateError(f"{path}.metadata: found {type(unit).__name__}")
-    return unit
+        return Finished(Condition(condition), complete, FileStatus(status), short_reason(message))
+    except ValueError as error:
+        raise StateError(f"{path}: {error}") from None
+
+
+def _saved(entry: Incoming) -> list[Any]:
+    d, t, m = entry.destination, entry.destination.transaction, entry.destination.metadata
+    return [
+        entry.transfer_id,
+        entry.kind.value,
+        [t.id_bytes, t.number_bytes, t.acknowledged, t.crc, t.large],
+        [m.size, m.source_name, m.destination_name, m.checksum_type, m.closure] if m else [],
+        [d.eof.checksum, d.eof.size] if d.eof else [],
+        _finished(d.finished) if d.state is State.FINISHED else [],
+        d.suspended,
+        d.data,
+        [list(extent) for extent in d.got],
+    ]

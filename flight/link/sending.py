@@ -1,143 +1,89 @@
-"""The sending side of file transfers: many at once, by priority and in turn, until the receiver says how each ended.
+"""The sending side of file transfers: many CFDP sources at once, by priority and in turn.
 
-A transfer sends its metadata, its segments, and metadata that asks for a report. A report says which segments are
-missing; those that were in a frame older than the newest that the receiver has heard were lost, and go again, while
-the others may still be on their way. An unanswered question is repeated after `retry_s` in view, and at the beginning
-of a pass. After a restart the sender asks first, because the receiver may have more than the saved state knows of.
+Each file is one transaction of ours as its source entity. Every Finished PDU is acknowledged, also one of a transaction
+that this end knows nothing of any more (727.0-B-5 4.7.2), or its receiver would repeat it for ever.
 """
 
 from __future__ import annotations
 
 import heapq
-from array import array
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from flight.config import LinkConfig
 from flight.link import state
+from flight.link.cfdp.pdu import Ack, Acknowledged, Condition, Finished, Pdu, Status, Transaction, pack
+from flight.link.cfdp.source import Source, State
+from flight.link.cfdp.timing import Timing
 from flight.link.contact import NEVER, NOW, TOLERANCE_S
-from flight.link.errors import LinkError, LinkFullError, RejectedError, StateError
+from flight.link.errors import LinkError, LinkFullError, StateError
 from flight.link.events import FileDelivered, FileFailed, LinkEvent, Progress
-from flight.link.packet import FileKind
-from flight.link.pdu import SEGMENT_HEADER_BYTES, Metadata, Report, Segment
+from flight.link.packet import Apid, FileKind
 from flight.link.schema import MAX_NUMBER
-from flight.link.security import expand
-from flight.link.transfer import File, Status
+from flight.link.transfer import File
 
 MAX_QUEUED_FILES = 1024
-# Frames may arrive out of order: what was in the last few before the newest one heard is not taken for lost yet.
-REORDER_FRAMES = 3
+MAX_ACKS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What goes into a packet: `resent` for a segment that was sent before, `begins` where the receiver hears of it."""
+    """What goes into a packet: `segment` for file data, `resent` if for the second time, `begins` for a first PDU."""
 
-    kind: FileKind
+    apid: int
     body: bytes
-    resent: bool
-    begins: bool
+    segment: bool = False
+    resent: bool = False
+    begins: bool = False
 
 
 @dataclass
 class Outgoing:
-    """One file being sent. `todo` marks the segments to send; `sent` holds the counter of the last frame of each."""
+    """One file being sent, or waiting for it."""
 
-    transfer_id: int
     file: File
     priority: int
-    metadata: Metadata
-    todo: bytearray
-    announced: bool = False
-    unsure: bool = False
-    ask_at: float = NEVER
-    quiet_until: float = NOW
+    source: Source
     turn: int = 0
-    sent: array[int] = field(default_factory=lambda: array("q"))
-
-    def __post_init__(self) -> None:
-        self.sent = array("q", [-1]) * len(self.todo)
 
     @property
-    def next_index(self) -> int:
-        """The first segment to send, -1 if none."""
-        return self.todo.find(1)
-
-    def due(self) -> float:
-        """Seconds in view at which there is something to send."""
-        return max(self.quiet_until, NOW if not self.announced or self.next_index >= 0 else self.ask_at)
-
-    def take(self, room: int, view_s: float, counter: int, retry_s: float) -> tuple[bytes, bool] | None:
-        """The next unit if it takes at most `room` bytes, and whether it is a segment sent before."""
-        index = self.next_index
-        asks = self.ask_at <= view_s + TOLERANCE_S
-        if not self.announced or asks or index < 0:
-            return self._ask(room, view_s, asks or index < 0, retry_s)
-        width = self.metadata.segment_bytes
-        data = self.file.data[index * width : (index + 1) * width]
-        if SEGMENT_HEADER_BYTES + len(data) > room:
-            return None
-        resent = self.sent[index] >= 0
-        self.todo[index] = 0
-        self.sent[index] = counter
-        if self.next_index < 0:
-            self.ask_at = NOW
-        return Segment(self.transfer_id, index, data).pack(), resent
-
-    def _ask(self, room: int, view_s: float, asks: bool, retry_s: float) -> tuple[bytes, bool] | None:
-        meta = self.metadata
-        body = Metadata(meta.transfer_id, meta.size, meta.segment_bytes, meta.digest, meta.name, asks).pack()
-        if len(body) > room:
-            return None
-        self.announced = True
-        if asks:
-            self.ask_at = NEVER if self.next_index >= 0 else view_s + retry_s
-            if self.unsure:
-                self.quiet_until = view_s + retry_s
-                self.unsure = False
-        return body, False
-
-    def resume(self) -> None:
-        """A pass begins."""
-        self.quiet_until = NOW
-        if self.announced:
-            self.ask_at = NOW
-
-    def hear(self, report: Report, view_s: float, counter: int, retry_s: float) -> None:
-        """Take note of a report that is not final; `counter` is that of the next frame."""
-        if report.status is Status.BUSY:
-            self.quiet_until = view_s + retry_s
-            self.announced = False
-            self.todo = bytearray(b"\x01") * len(self.todo)
-            return
-        if report.covered > len(self.todo):
-            raise RejectedError("bad_pdu", f"report covers {report.covered} segments of {len(self.todo)}")
-        lost_up_to = expand(report.heard, counter) - (0 if report.asked else REORDER_FRAMES)
-        todo = bytearray(report.covered)
-        for first, count in report.missing:
-            for index in range(first, first + count):
-                todo[index] = self.todo[index] or self.sent[index] <= lost_up_to
-        self.todo[: report.covered] = todo
-        self.quiet_until = NOW
-        self.unsure = False
-        self.announced = self.announced and not report.lacks_metadata
-        self.ask_at = NEVER if self.next_index >= 0 else min(self.ask_at, view_s + retry_s)
+    def transfer_id(self) -> int:
+        """The transaction's sequence number."""
+        return self.source.transaction.number
 
 
 class Sender:
-    """All files of one end that are to be sent, are being sent, or wait for the receiver's last word."""
+    """All files of one end that are to be sent, are being sent, or wait for the receiver's last word.
 
-    def __init__(self, config: LinkConfig, segment_bytes: int, first_id: int = 0) -> None:
+    Args:
+        config: limits.
+        entities: ids of this entity and of the far one.
+        pdu_bytes: greatest PDU.
+        timing: intervals and limits of a transaction.
+        first_id: transfer ids begin after it.
+    """
+
+    def __init__(
+        self, config: LinkConfig, entities: tuple[int, int], pdu_bytes: int, timing: Timing, first_id: int = 0
+    ) -> None:
         self._config = config
-        self._segment_bytes = segment_bytes
+        self._entities = entities
+        self._pdu_bytes = pdu_bytes
+        self._timing = timing
         self._last_id = first_id
         self._queued: list[tuple[int, int, Outgoing]] = []
         self._open: dict[int, Outgoing] = {}
+        self._acks: dict[Transaction, Ack] = {}
         self._bytes = 0
         self._turn = 0
 
     def __len__(self) -> int:
         return len(self._queued) + len(self._open)
+
+    @property
+    def segment_bytes(self) -> int:
+        """File data in a full PDU of the last transfer."""
+        return self._pdu_bytes - Transaction.smallest(*self._entities, self._last_id).segment_overhead_bytes
 
     def unfinished(self) -> list[Outgoing]:
         """All transfers, in the order in which they were submitted."""
@@ -147,7 +93,7 @@ class Sender:
     def progress(self) -> list[Progress]:
         """Where each file stands, as far as this end knows."""
         return [
-            Progress(e.transfer_id, e.file.name, e.file.kind, True, len(e.todo), e.todo.count(1))
+            Progress(e.transfer_id, e.file.name, e.file.kind, True, len(e.file.data), e.source.left_bytes)
             for e in self.unfinished()
         ]
 
@@ -167,8 +113,10 @@ class Sender:
         return self._last_id
 
     def _queue(self, transfer_id: int, file: File, priority: int) -> Outgoing:
-        metadata = Metadata(transfer_id, len(file.data), self._segment_bytes, file.digest, file.name)
-        entry = Outgoing(transfer_id, file, priority, metadata, bytearray(b"\x01") * metadata.n_segments)
+        transaction = Transaction.smallest(*self._entities, transfer_id)
+        width = self._pdu_bytes - transaction.segment_overhead_bytes
+        source = Source(transaction, file.data, (file.name, file.name), width, self._timing)
+        entry = Outgoing(file, priority, source)
         heapq.heappush(self._queued, (priority, transfer_id, entry))
         self._bytes += len(file.data)
         return entry
@@ -185,65 +133,107 @@ class Sender:
 
     def due(self) -> float:
         """Seconds in view at which there is something to send."""
-        return min((entry.due() for entry in self._open.values()), default=NEVER)
+        return NOW if self._acks else min((entry.source.due() for entry in self._open.values()), default=NEVER)
 
-    def take(self, room: int, view_s: float, counter: int) -> Unit | None:
-        """The next unit of a file, if it takes at most `room` bytes; it goes into the frame with this counter."""
-        ready = [entry for entry in self._open.values() if entry.due() <= view_s + TOLERANCE_S]
-        if not ready:
-            return None
-        entry = min(ready, key=lambda entry: (entry.priority, entry.turn, entry.transfer_id))
-        known = entry.announced
-        unit = entry.take(room, view_s, counter, self._config.retry_s)
-        if unit is None:
-            return None
-        self._turn += 1
-        entry.turn = self._turn
-        return Unit(entry.file.kind, *unit, begins=not known)
+    def take(self, room: int, view_s: float) -> Unit | None:
+        """The next PDU, if it takes at most `room` bytes: acknowledgements, then files by priority and in turn."""
+        for transaction, ack in self._acks.items():
+            if (body := _fitting(transaction, ack, room)) is None:
+                return None
+            del self._acks[transaction]
+            return Unit(Apid.FILE_REPORT, body)
+        ready = [entry for entry in self._open.values() if entry.source.due() <= view_s + TOLERANCE_S]
+        for entry in sorted(ready, key=lambda entry: (entry.priority, entry.turn, entry.transfer_id)):
+            source, begun = entry.source, entry.source.begun
+            left = source.left_bytes
+            if taken := source.take(room, view_s):
+                self._turn += 1
+                entry.turn = self._turn
+                body = pack(source.transaction, taken[0])
+                return Unit(entry.file.kind, body, source.left_bytes < left, taken[1], source.begun and not begun)
+        return None
 
-    def hear(self, report: Report, view_s: float, counter: int) -> list[LinkEvent]:
-        """Take note of a report; one on a transfer that is over, or never was, means nothing."""
-        entry = self._open.get(report.transfer_id)
+    def hear(self, transaction: Transaction, pdu: Pdu, view_s: float) -> list[LinkEvent]:
+        """Take note of what the far end says as a receiver."""
+        entry = self._open.get(transaction.number)
+        if isinstance(pdu, Finished) and len(self._acks) < MAX_ACKS:
+            known = Status.ACTIVE if entry else Status.UNRECOGNIZED
+            self._acks[transaction] = Ack(Acknowledged.FINISHED, pdu.condition, known)
         if entry is None:
             return []
-        if not report.status.final:
-            entry.hear(report, view_s, counter, self._config.retry_s)
+        entry.source.hear(pdu, view_s)
+        return self._ended(entry)
+
+    def _ended(self, entry: Outgoing) -> list[LinkEvent]:
+        """Let go of a transfer that is over."""
+        outcome = entry.source.outcome
+        if outcome is None:
             return []
-        del self._open[report.transfer_id]
+        del self._open[entry.transfer_id]
         self._bytes -= len(entry.file.data)
         self._fill()
         ended = (entry.transfer_id, entry.file.name, entry.file.kind)
-        if report.status is Status.OK:
-            return [FileDelivered(*ended)]
-        return [FileFailed(*ended, report.reason or report.status.name.lower().replace("_", " "))]
+        return [FileDelivered(*ended) if outcome.success else FileFailed(*ended, outcome.reason)]
 
-    def resume(self) -> None:
-        """A pass begins: ask where each transfer stands."""
+    def find(self, transfer_id: int) -> Outgoing:
+        """A transfer that is not finished; LinkError if there is none."""
+        for entry in self.unfinished():
+            if entry.transfer_id == transfer_id:
+                return entry
+        raise LinkError(f"transfer {transfer_id}: no such file is being sent")
+
+    def cancel(self, transfer_id: int) -> list[LinkEvent]:
+        """Give a transfer up; that it failed is told now if the receiver never heard of it, or once it knows."""
+        entry = self.find(transfer_id)
+        entry.source.cancel()
+        if transfer_id not in self._open:
+            self._queued = [row for row in self._queued if row[1] != transfer_id]
+            heapq.heapify(self._queued)
+            self._open[transfer_id] = entry
+        return self._ended(entry)
+
+    def thaw(self) -> None:
+        """A pass begins."""
         for entry in self._open.values():
-            entry.resume()
+            entry.source.thaw()
 
     def save(self) -> dict[str, Any]:
-        """The files and what is left of them, as plain values."""
-        files = [
-            [e.transfer_id, e.priority, e.file.name, e.file.kind.value, e.file.data, e.announced, bytes(e.todo)]
-            for e in self.unfinished()
-        ]
+        """The files and how far they have come, as plain values."""
+        files = [[e.transfer_id, e.priority, e.file.name, e.file.kind.value, *_saved(e)] for e in self.unfinished()]
         return {"last_id": self._last_id, "files": files}
 
     def restore(self, saved: Any) -> None:
         """Go on with the files that were saved."""
         self._last_id, files = state.fields(saved, "sender", last_id=int, files=list)
-        rows = state.entries(files, "sender.files", int, int, str, int, bytes, bool, bytes)
-        for transfer_id, priority, name, kind, data, announced, todo in rows:
+        kinds = (int, int, str, int, bytes, bool, int, str, bool, int)
+        for transfer_id, priority, name, kind, data, *where in state.entries(files, "sender.files", *kinds):
             path = f"sender.files.{transfer_id}"
             try:
                 entry = self._queue(transfer_id, File(name, FileKind(kind), data), priority)
-            except ValueError as error:
+                _restore(entry.source, path, *where)
+            except (ValueError, KeyError, OverflowError) as error:
                 raise StateError(f"{path}: {error}") from None
-            state.check(len(todo) == len(entry.todo) and not todo.strip(b"\x00\x01"), f"{path}.todo", len(todo))
-            if announced:
-                entry.announced, entry.unsure, entry.ask_at, entry.todo = True, True, NOW, bytearray(todo)
+            if entry.source.begun:
                 self._open[transfer_id] = entry
         self._queued = [row for row in self._queued if row[1] not in self._open]
         heapq.heapify(self._queued)
         self._fill()
+
+
+def _fitting(transaction: Transaction, pdu: Pdu, room: int) -> bytes | None:
+    body = pack(transaction, pdu)
+    return body if len(body) <= room else None
+
+
+def _saved(entry: Outgoing) -> list[Any]:
+    source = entry.source
+    where = [source.begun, source.offset, source.state.name, source.suspended, source.cancelled_for.value]
+    return [entry.file.data, *where]
+
+
+def _restore(source: Source, path: str, begun: bool, offset: int, stood: str, suspended: bool, condition: int) -> None:
+    state.check(0 <= offset <= len(source.data), f"{path}.offset", offset)
+    source.begun, source.offset, source.suspended = begun, offset, suspended
+    source.state, source.cancelled_for = State[stood], Condition(condition)
+    state.check(source.state is not State.DONE, f"{path}.state", stood)
+    source.restart()

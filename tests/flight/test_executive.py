@@ -8,6 +8,8 @@ import pytest
 
 from flight.link.dictionary import Telecommand
 from flight.link.events import CommandAcknowledged
+from flight.link.packet import FileKind
+from flight.link.transfer import File
 from tests.flight.flight_world import EARTH, MIB, ROWS, World, config, flown, label_file, make_chip, region_file
 
 # Labels and tasks
@@ -179,6 +181,24 @@ def test_a_telecommand_sent_ten_times_is_executed_once(idle):
     assert len(idle.told("pong")) == 1
     outcomes = [event.outcome for event in idle.of(CommandAcknowledged) if event.number == number]
     assert outcomes[0] == "executed" and set(outcomes[1:]) == {"duplicate"}
+
+
+def test_files_are_suspended_resumed_and_cancelled_by_command(idle):
+    going = {"source": "space", "transfer_id": idle.flight.endpoint.submit(File("m", FileKind.MODEL, bytes(30_000)))}
+    idle.run(2.0)
+    assert idle.command("suspend-file", **going) == ("executed", "")
+    idle.run(2.0)
+    left = idle.flight.endpoint.progress()[0].left_bytes
+    idle.run(20.0)
+    assert idle.flight.endpoint.progress()[0].left_bytes == left > 0
+    assert idle.command("resume-file", **going) == ("executed", "")
+    idle.run(2.0)
+    assert idle.flight.endpoint.progress()[0].left_bytes < left
+    assert idle.command("cancel-file", **going) == ("executed", "")
+    idle.run(5.0)
+    assert not idle.flight.endpoint.progress() and not idle.models
+    assert idle.told("file-refused")[-1]["reason"] == "cancel request received"
+    assert idle.command("cancel-file", **going)[0] == "rejected"
 
 
 def test_the_generation_that_flight_goes_on_from_is_told(idle):

@@ -125,6 +125,18 @@ def test_a_refused_file_is_noted_and_does_not_hold_up_what_follows(tmp_path):
     assert [(name, reason) for name, _, reason in sky.station.report()["failed"]] == [("bad", "not wanted")]
 
 
+def test_a_cancelled_upload_is_noted_and_does_not_hold_up_what_follows(tmp_path):
+    sky = Sky(tmp_path, [Order(0.0, a_file("unwanted", 50_000)), Order(0.0, a_file("good"))])
+    sky.run(105.0)
+    sky.station.suspend(1)
+    sky.station.resume(1, sky.t)
+    sky.station.cancel(1, sky.t)
+    sky.run(400.0)
+    assert sky.files == ["good"]
+    failed = sky.station.report()["failed"]
+    assert [(name, reason) for name, _, reason in failed] == [("unwanted", "cancel request received")]
+
+
 @pytest.mark.parametrize("restarts_s", [[120.0], [101.0, 110.0, 130.0], [399.0, 700.0, 1001.0], [50.0]])
 def test_a_station_that_restarts_goes_on_where_it_was(restarts_s, tmp_path):
     orders = [

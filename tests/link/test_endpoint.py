@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from link_world import CONFIG, KEYS, Radio, World, content
 
 from flight.link import state
+from flight.link.cfdp import pdu as cfdp
 from flight.link.channels import max_data_bytes
 from flight.link.dictionary import Telecommand, Telemetry, encode
 from flight.link.endpoint import MIN_FRAME_BYTES, Endpoint
@@ -249,7 +250,7 @@ def test_bytes_by_kind_add_up_to_what_went_over_the_radio():
     sent, received = world.ground.endpoint.counters.bytes_sent, world.space.endpoint.counters.bytes_received
     assert sent == received
     assert sum(sent.values()) == world.bytes["ground"]
-    assert set(sent) == {"command", "label set", "framing"} and sent["label set"] > 2000
+    assert set(sent) == {"command", "label set", "file report", "framing"} and sent["label set"] > 2000
     received = world.ground.endpoint.counters.bytes_received
     assert received == world.space.endpoint.counters.bytes_sent
     assert sum(received.values()) == world.bytes["space"] == CONFIG.frame_bytes * world.frames["space"]
@@ -319,8 +320,9 @@ def test_a_replayed_frame_is_counted_and_changes_nothing():
         (packet(0x10, b"\x03" + bytes(4) + b"\xff"), "bad_field"),
         (packet(0x20, b"x"), "bad_pdu"),
         (packet(0x42, b"\x01"), "bad_pdu"),
-        (packet(0x20, b"\x02" + bytes(9)), "bad_pdu"),
-        (packet(0x42, b"\x02" + bytes(4) + b"\xff\xff\xff\xffx"), "segment_out_of_range"),
+        (packet(0x20, cfdp.pack(cfdp.Transaction(1, 2, 1), cfdp.FileData(0, b"x"))), "bad_pdu"),
+        (packet(0x42, cfdp.pack(cfdp.Transaction(1, 3, 1), cfdp.FileData(0, b"x"))), "bad_pdu"),
+        (packet(0x42, cfdp.pack(cfdp.Transaction(1, 2, 1), cfdp.FileData(2**32 - 1, b"x"))), "segment_out_of_range"),
     ],
 )
 def test_a_bad_packet_in_an_authentic_frame_is_counted_and_changes_nothing(payload, reason):
@@ -470,10 +472,10 @@ def test_nothing_is_due_without_contact():
 
 def test_progress_tells_what_is_left_of_each_file():
     world = in_pass()
-    world.ground.endpoint.submit(File("f", FileKind.REGION, content(213 * 20)))
+    world.ground.endpoint.submit(File("f", FileKind.REGION, content(20 * world.ground.endpoint.file_bytes_a_frame)))
     world.run(2)
     (going,) = world.ground.endpoint.progress()
     (coming,) = world.space.endpoint.progress()
-    assert going.n_segments == coming.n_segments == 20
-    assert 0 < going.segments_left <= coming.segments_left < 20
+    assert going.size_bytes == coming.size_bytes == 20 * world.ground.endpoint.file_bytes_a_frame
+    assert 0 < going.left_bytes <= coming.left_bytes < going.size_bytes
     assert (going.name, going.outgoing, coming.outgoing) == ("f", True, False)

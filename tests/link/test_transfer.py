@@ -7,18 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from link_world import CONFIG, Radio, World, content
 
-from flight.link import pdu
-from flight.link.contact import NOW
-from flight.link.errors import LinkError, LinkFullError, RejectedError
-from flight.link.events import FileDelivered, FileFailed, FileReceived, FileRefused, PacketRejected
+from flight.link.cfdp import pdu as cfdp
+from flight.link.errors import LinkError, LinkFullError
+from flight.link.events import FileDelivered, FileFailed, FileRefused, PacketRejected
 from flight.link.packet import FileKind
-from flight.link.receiving import ABANDONED_S, Receiver
-from flight.link.sending import Sender
-from flight.link.transfer import File, Status
+from flight.link.transfer import File
 
 LABELS = FileKind.LABEL_SET
-WIDTH = 213
-DIGEST = bytes(16)
+WIDTH = World().ground.endpoint.file_bytes_a_frame
 
 
 def file(size: int, seed: int = 0, name: str = "labels.bin") -> File:
@@ -106,8 +102,8 @@ def test_files_of_the_same_priority_share_the_link():
     world.ground.endpoint.submit(file(20_000, 2))
     world.contact(True)
     world.run(15)
-    first, second = (p.segments_left for p in world.ground.endpoint.progress())
-    assert abs(first - second) <= 1 and first < 94
+    first, second = (p.left_bytes for p in world.ground.endpoint.progress())
+    assert abs(first - second) <= WIDTH and first < 20_000
 
 
 def test_a_pass_that_ends_suspends_a_transfer_and_the_next_one_goes_on_with_it():
@@ -271,197 +267,6 @@ def test_whatever_the_channel_does_files_arrive_intact_once_and_both_sides_know(
     assert {event.transfer_id for event in world.space.of(FileDelivered)} == set(going_down)
 
 
-# The receiver by itself, against input that no honest sender makes.
-
-
-def receiver(**changes) -> Receiver:
-    return Receiver(dataclasses.replace(CONFIG, **changes), WIDTH)
-
-
-def metadata(data: bytes, transfer_id: int = 1, **changes) -> pdu.Metadata:
-    meta = pdu.Metadata(transfer_id, len(data), WIDTH, File("x", LABELS, data).digest, "x")
-    return dataclasses.replace(meta, **changes)
-
-
-def segments(data: bytes, transfer_id: int = 1) -> list[pdu.Segment]:
-    return [pdu.Segment(transfer_id, i, data[i * WIDTH : (i + 1) * WIDTH]) for i in range(-(-len(data) // WIDTH))]
-
-
-def rejected(end: Receiver, unit: pdu.Metadata | pdu.Segment, view_s: float = 0.0) -> str:
-    with pytest.raises(RejectedError) as caught:
-        end.take(LABELS, unit, view_s)
-    return caught.value.reason
-
-
-@given(st.permutations(range(5)), st.lists(st.integers(0, 4), max_size=5))
-def test_metadata_may_come_late_and_twice_and_segments_in_any_order(order, again):
-    data = content(4 * WIDTH - 50)
-    units = [metadata(data), *segments(data)]
-    end, events = receiver(), []
-    for index in [*order, *again]:
-        events += end.take(LABELS, units[index], 0.0)
-    assert [event.file.data for event in events if isinstance(event, FileReceived)] == [data]
-
-
-def test_segments_before_the_metadata_ask_for_the_metadata():
-    end = receiver()
-    end.take(LABELS, segments(content(500))[1], 0.0)
-    report = end.report(200, CONFIG.report_interval_s, 5)
-    assert report.lacks_metadata and not report.missing
-
-
-def test_a_segment_that_does_not_agree_with_late_metadata_is_asked_for_again():
-    data = content(2 * WIDTH)
-    end = receiver()
-    end.take(LABELS, pdu.Segment(1, 1, b"short"), 0.0)
-    end.take(LABELS, metadata(data, asks=True), 0.0)
-    assert end.report(200, 0.0, 5).missing == ((0, 2),)
-
-
-@pytest.mark.parametrize(
-    ("index", "length"), [(2, WIDTH), (1, WIDTH), (0, WIDTH - 1), (0, WIDTH + 1), (2**32 - 1, 1), (0, 0)]
-)
-def test_a_segment_out_of_range_is_refused_and_nothing_is_kept_of_it(index, length):
-    end = receiver()
-    end.take(LABELS, metadata(content(WIDTH + 10)), 0.0)
-    before = end.save()
-    assert rejected(end, pdu.Segment(1, index, bytes(length))) == "segment_out_of_range"
-    assert end.save() == before
-
-
-def test_a_segment_far_out_opens_no_transfer():
-    end = receiver(max_file_bytes=1024)
-    assert rejected(end, pdu.Segment(1, 5, bytes(WIDTH))) == "segment_out_of_range"
-    assert not end.unfinished()
-
-
-def test_a_file_over_the_limit_is_refused_for_good_and_the_sender_told():
-    end = receiver(max_file_bytes=1024)
-    assert rejected(end, metadata(bytes(1025))) == "file_too_large"
-    assert end.report(200, 0.0, 0).status is Status.TOO_LARGE
-    assert not end.unfinished()
-
-
-def test_segments_of_another_size_are_refused_and_the_sender_told():
-    end = receiver()
-    assert rejected(end, metadata(b"abc", segment_bytes=1)) == "bad_segment_size"
-    assert end.report(200, 0.0, 0).status is Status.REFUSED
-
-
-def test_a_wrong_digest_is_refused_and_the_sender_told():
-    end = receiver()
-    end.take(LABELS, metadata(b"abc", digest=DIGEST), 0.0)
-    (event,) = end.take(LABELS, pdu.Segment(1, 0, b"abc"), 0.0)
-    assert isinstance(event, FileRefused)
-    assert end.report(200, 0.0, 0).status is Status.DIGEST_MISMATCH
-
-
-def test_too_many_transfers_make_the_sender_wait_until_one_is_done():
-    end = receiver(max_open_transfers=2)
-    for number in (1, 2):
-        end.take(LABELS, metadata(bytes(500), number), 0.0)
-    assert rejected(end, metadata(b"", 3)) == "too_many_transfers"
-    busy = end.report(200, 0.0, 0)
-    assert busy.status is Status.BUSY and busy.transfer_id == 3 and len(end) == 2
-    sender = Sender(CONFIG, WIDTH)
-    sender.submit(file(500), 0)
-    sender.take(222, 0.0, 0)
-    sender.hear(dataclasses.replace(busy, transfer_id=1), 0.0, 1)
-    assert sender.take(222, 1.0, 1) is None and sender.due() == CONFIG.retry_s
-    assert pdu.unpack(sender.take(222, CONFIG.retry_s, 1).body) == pdu.Metadata(
-        1, 500, WIDTH, file(500).digest, "labels.bin"
-    )
-
-
-def test_a_transfer_abandoned_by_its_sender_gives_its_place_to_a_new_one():
-    end = receiver(max_open_transfers=1)
-    end.take(LABELS, metadata(bytes(500), 1), 0.0)
-    assert rejected(end, metadata(b"", 2), ABANDONED_S - 1) == "too_many_transfers"
-    assert isinstance(end.take(LABELS, metadata(b"", 2), ABANDONED_S + 1)[0], FileReceived)
-
-
-def test_a_file_handed_over_keeps_its_place_until_the_owner_has_spoken():
-    end = receiver(max_open_transfers=1)
-    end.take(LABELS, metadata(b"", 1), 0.0)
-    assert rejected(end, metadata(b"", 2), 10 * ABANDONED_S) == "too_many_transfers"
-
-
-def test_a_finished_transfer_answers_every_question_and_hands_nothing_over_again():
-    end = receiver()
-    end.take(LABELS, metadata(b""), 0.0)
-    end.settle(1, Status.OK)
-    for _ in range(3):
-        assert end.report(200, 0.0, 0).status is Status.OK
-        assert end.report(200, 0.0, 0) is None
-        assert end.take(LABELS, metadata(b"", asks=True), 0.0) == []
-
-
-def test_another_file_under_a_finished_id_is_refused():
-    end = receiver()
-    end.take(LABELS, metadata(b""), 0.0)
-    end.settle(1, Status.OK)
-    end.report(200, 0.0, 0)
-    assert end.take(LABELS, metadata(b"new"), 0.0) == []
-    assert end.report(200, 0.0, 0).status is Status.REFUSED
-
-
-def test_metadata_that_change_under_way_end_the_transfer():
-    end = receiver()
-    end.take(LABELS, metadata(bytes(500)), 0.0)
-    assert rejected(end, metadata(b"other")) == "metadata_changed"
-    assert end.report(200, 0.0, 0).status is Status.REFUSED
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 30), st.integers(0, 300), st.booleans()), max_size=200))
-def test_no_input_makes_the_receiver_keep_more_than_its_limits(units):
-    limits = {"max_open_transfers": 3, "max_file_bytes": 1024}
-    end = receiver(**limits)
-    for transfer_id, index, length, is_metadata in units:
-        unit = (
-            metadata(bytes(length * 5), transfer_id) if is_metadata else pdu.Segment(transfer_id, index, bytes(length))
-        )
-        try:
-            end.take(LABELS, unit, 0.0)
-        except RejectedError:
-            continue
-    assert len(end) <= 3
-    assert all(sum(map(len, entry.segments.values())) <= 5 * WIDTH for entry in end.unfinished())
-
-
-def test_only_a_file_that_was_handed_over_can_be_accepted():
-    end = receiver()
-    end.take(LABELS, metadata(bytes(500)), 0.0)
-    with pytest.raises(LinkError, match="transfer 1"):
-        end.settle(1, Status.OK)
-    with pytest.raises(LinkError, match="transfer 2"):
-        end.settle(2, Status.OK)
-
-
-def test_a_report_means_nothing_to_a_sender_that_is_done():
-    sender = Sender(CONFIG, WIDTH)
-    sender.submit(file(0), 0)
-    done = pdu.Report(1, Status.OK)
-    assert len(sender.hear(done, 0.0, 0)) == 1
-    assert sender.hear(done, 0.0, 0) == []
-
-
-def test_a_report_on_more_segments_than_there_are_is_refused():
-    sender = Sender(CONFIG, WIDTH)
-    sender.submit(file(500), 0)
-    with pytest.raises(RejectedError):
-        sender.hear(pdu.Report(1, Status.RECEIVING, covered=4), 0.0, 0)
-
-
-def test_what_is_still_on_its_way_is_not_sent_again():
-    sender = Sender(CONFIG, WIDTH)
-    sender.submit(file(4 * WIDTH), 0)
-    for counter in range(4):
-        sender.take(222, 0.0, counter)  # metadata in frame 0, segments 0 to 2 in frames 1 to 3
-    sender.hear(pdu.Report(1, Status.RECEIVING, heard=2, covered=3, missing=((0, 3),), asked=True), 0.0, 4)
-    assert [pdu.unpack(sender.take(222, 0.0, c).body).index for c in (4, 5, 6)] == [0, 1, 3]
-
-
 def test_a_file_that_is_too_large_or_too_much_is_refused_when_it_is_submitted():
     world = World(dataclasses.replace(CONFIG, max_file_bytes=1024, max_open_transfers=2))
     with pytest.raises(LinkError, match="1025"):
@@ -470,26 +275,6 @@ def test_a_file_that_is_too_large_or_too_much_is_refused_when_it_is_submitted():
     world.ground.endpoint.submit(file(1024))
     with pytest.raises(LinkFullError):
         world.ground.endpoint.submit(file(1))
-
-
-def test_events_name_a_hostile_unit_in_an_authentic_frame():
-    world = World()
-    world.contact(True)
-    world.ground.endpoint._urgent.put(0, LABELS, pdu.Segment(9, 2**31, b"x").pack())
-    world.run(1)
-    assert [event.reason for event in world.space.of(PacketRejected)] == ["segment_out_of_range"]
-
-
-def test_a_resumed_sender_asks_at_once():
-    world = World()
-    world.contact(True)
-    world.ground.endpoint.submit(file(5000))
-    world.run(2)
-    world.contact(False)
-    world.contact(True)
-    assert world.ground.endpoint._sender.due() == NOW
-    unit = world.ground.endpoint._sender.take(222, 0.0, 0).body
-    assert pdu.unpack(unit).asks
 
 
 def test_a_transfer_that_has_begun_is_on_disk_before_the_receiver_hears_of_it():
@@ -507,22 +292,128 @@ def test_a_transfer_that_has_begun_is_on_disk_before_the_receiver_hears_of_it():
     assert not world.space.endpoint.counters.packets_rejected["too_many_transfers"]
 
 
-def test_a_sender_that_is_told_that_metadata_are_missing_sends_them_next():
-    sender = Sender(CONFIG, WIDTH)
-    sender.submit(file(5000), 0)
-    assert isinstance(pdu.unpack(sender.take(222, 0.0, 0).body), pdu.Metadata)
-    assert isinstance(pdu.unpack(sender.take(222, 0.0, 1).body), pdu.Segment)
-    sender.hear(pdu.Report(1, Status.RECEIVING, lacks_metadata=True), 0.0, 2)
-    assert isinstance(pdu.unpack(sender.take(222, 0.0, 2).body), pdu.Metadata)
-
-
 def test_a_restarted_sender_asks_before_it_sends_what_the_receiver_may_have():
-    world = World(up=Radio(delay_s=0.5), down=Radio(delay_s=0.5))
+    world = World(dataclasses.replace(CONFIG, turnaround_s=0.6), up=Radio(delay_s=0.5), down=Radio(delay_s=0.5))
     world.contact(True)
     world.ground.endpoint.submit(file(20_000))
     world.run(18)
     world.ground.restart()  # to the state of the first frame: nothing had been sent
     world.contact(True)
-    world.run(20, idle_ends=True)
+    world.run(25, idle_ends=True)
     delivered(world, {1: file(20_000)})
-    assert world.frames["ground"] <= 97
+    assert world.frames["ground"] <= 20_000 / WIDTH + 6
+
+
+def test_a_restarted_receiver_has_lost_at_most_what_came_since_its_last_save():
+    world = World()
+    world.contact(True)
+    world.ground.endpoint.submit(file(40_000))
+    world.run(35)
+    world.space.restart()
+    world.run(60, idle_ends=True)
+    delivered(world, {1: file(40_000)})
+    a_second = CONFIG.uplink_bps / 8 / CONFIG.frame_bytes
+    assert world.ground.endpoint.counters.segments_resent <= (CONFIG.save_interval_s + 1) * a_second
+
+
+# Cancellation and suspension by command.
+
+
+def test_a_file_cancelled_by_its_sender_is_given_up_at_both_ends():
+    world = World()
+    world.contact(True)
+    number = world.ground.endpoint.submit(file(20_000))
+    world.run(5)
+    assert world.ground.endpoint.cancel(number) == []
+    world.run(5)
+    assert [event.reason for event in world.ground.of(FileFailed)] == ["cancel request received"]
+    assert [event.transfer_id for event in world.space.of(FileRefused)] == [number]
+    assert world.idle() and not world.space.files
+
+
+def test_a_file_cancelled_before_it_began_is_given_up_at_once():
+    world = World()
+    numbers = [world.ground.endpoint.submit(file(2000, seed)) for seed in range(12)]
+    (event,) = world.ground.endpoint.cancel(numbers[-1])
+    assert event == FileFailed(numbers[-1], "labels.bin", LABELS, "cancel request received")
+    world.contact(True)
+    world.run(100, idle_ends=True)
+    assert sorted(world.space.files) == numbers[:-1]
+    with pytest.raises(LinkError, match="no such file"):
+        world.ground.endpoint.cancel(numbers[-1])
+
+
+def test_a_cancellation_out_of_contact_reaches_the_receiver_in_the_next_pass_and_survives_a_restart():
+    world = World()
+    world.contact(True)
+    number = world.ground.endpoint.submit(file(20_000))
+    world.run(5)
+    world.contact(False)
+    world.ground.endpoint.cancel(number)
+    world.ground.disk = world.ground.endpoint.save()
+    world.ground.restart()
+    world.run(5000)
+    world.contact(True)
+    world.run(5)
+    assert len(world.ground.of(FileFailed)) == 1 and world.idle() and not world.space.files
+
+
+def test_a_receiver_can_cancel_a_file_and_its_sender_is_told():
+    world = World()
+    world.contact(True)
+    number = world.ground.endpoint.submit(file(20_000))
+    world.run(5)
+    world.space.endpoint.cancel(number, outgoing=False)
+    world.run(5)
+    assert [event.reason for event in world.ground.of(FileFailed)] == ["cancel request received"]
+    assert world.idle()
+
+
+@pytest.mark.parametrize("side", ["ground", "space"])
+def test_a_suspended_file_waits_over_passes_and_restarts_until_it_is_resumed(side):
+    world = World()
+    world.contact(True)
+    number = world.ground.endpoint.submit(file(6000))
+    world.run(2)
+    owner, outgoing = getattr(world, side), side == "ground"
+    owner.endpoint.suspend(number, outgoing)
+    owner.disk = owner.endpoint.save()
+    owner.restart()
+    for _ in range(2):
+        world.contact(True)
+        world.run(20)
+        world.contact(False)
+        world.run(1000)
+    assert not world.ground.of(FileDelivered)
+    world.contact(True)
+    owner.endpoint.resume(number, world.t, outgoing)
+    world.run(20, idle_ends=True)
+    delivered(world, {number: file(6000)})
+
+
+def test_a_suspended_file_does_not_hold_up_the_others():
+    world = World()
+    world.contact(True)
+    held = world.ground.endpoint.submit(file(3000, 1))
+    world.ground.endpoint.suspend(held)
+    other = world.ground.endpoint.submit(file(3000, 2))
+    world.run(10)
+    assert list(world.space.files) == [other]
+
+
+def test_nobody_shouts_at_a_dead_spacecraft_for_a_whole_pass():
+    config = dataclasses.replace(CONFIG, ack_limit=20)
+    world = World(config, up=Radio(loss=1.0))
+    world.contact(True)
+    world.ground.endpoint.submit(file(100))
+    world.run(480)
+    assert world.frames["ground"] < 20 + 480 / config.retry_s + 480 / config.keepalive_s
+
+
+def test_events_name_a_hostile_pdu_in_an_authentic_frame():
+    world = World()
+    world.contact(True)
+    body = cfdp.pack(cfdp.Transaction(1, 2, 9), cfdp.FileData(2**31, b"x"))
+    world.ground.endpoint._urgent.put(0, LABELS, body)
+    world.run(1)
+    assert [event.reason for event in world.space.of(PacketRejected)] == ["segment_out_of_range"]
