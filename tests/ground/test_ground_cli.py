@@ -137,21 +137,8 @@ def test_new_keys_are_for_their_owner_only_and_never_replace_a_file(table: Path)
 
 def test_help_shows_every_group() -> None:
     text = run("--help").stdout
-    assert all(
-        name in text
-        for name in (
-            "keys",
-            "labels",
-            "region",
-            "dataset",
-            "products",
-            "capture",
-            "command",
-            "sequence",
-            "dictionary",
-            "log",
-        )
-    )
+    groups = ("keys", "labels", "region", "dataset", "products", "capture", "command", "sequence", "dictionary", "log")
+    assert all(name in text for name in groups)
 
 
 def test_a_bare_install_says_what_to_install(
