@@ -24,7 +24,8 @@ from flight.link.keys import KeyRing
 from flight.link.packet import FileKind
 from flight.link.transfer import File
 from flight.step import Message
-from sim.channel import Channel, ChannelConfig
+from sim.channel import Channel
+from sim.radio import RadioConfig
 from sim.record import PassRecord
 
 PASS_S, GAP_S, MAX_PASSES = 480.0, 5400.0, 12
@@ -108,7 +109,7 @@ class Run:
             PassRecord(n * GAP_S, n * GAP_S + PASS_S, "station", 45.0, case.faults and rng.random() < PASS_LOSS)
             for n in range(MAX_PASSES)
         ]
-        radio = ChannelConfig(
+        radio = RadioConfig(
             uplink_bps=LINK.uplink_bps,
             downlink_bps=LINK.downlink_bps,
             turnaround_s=LINK.turnaround_s,

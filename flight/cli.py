@@ -7,8 +7,12 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flight import __version__
+
+if TYPE_CHECKING:
+    from flight.edge import PortSpec
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,6 +30,12 @@ def parser() -> argparse.ArgumentParser:
             "--radio", required=True, help="ZeroMQ endpoint of the radio, such as tcp://127.0.0.1:7001"
         )
         command.add_argument("--camera", required=True, help="ZeroMQ endpoint of the camera")
+        command.add_argument(
+            "--certificate", type=Path, help="own CurveZMQ certificate, *.key_secret (swath-ground keys curve)"
+        )
+        command.add_argument(
+            "--peers", type=Path, help="who may come in: a public certificate, *.key, or a directory of them"
+        )
         command.add_argument("--control", help="endpoint of a time master: steps in lockstep instead of the wall clock")
         command.add_argument("--epoch", type=float, help="start of mission time [Unix s]; default: when this starts")
         command.add_argument("--rate", type=float, default=1.0, help="mission seconds a wall second (default 1)")
@@ -58,7 +68,8 @@ def _core(options: argparse.Namespace) -> int:
     from flight.caps import die_with_parent, limit_data, lower_priority
     from flight.clock import ScaledClock, unix_s
     from flight.config import ConfigError, FlightConfig, load
-    from flight.edge import PortSpec
+    from flight.curve import CurveError
+    from flight.edge import EdgeError
     from flight.executive import Executive
     from flight.learn import LEARNERS
     from flight.link.keys import KeyFileError, KeyRing
@@ -74,13 +85,13 @@ def _core(options: argparse.Namespace) -> int:
             raise ConfigError(f"learner.name: {config.learner.name!r} is unknown; known are {', '.join(LEARNERS)}")
         keys = KeyRing.load(options.keys)
         store = Store(options.state)
-    except (ConfigError, KeyFileError, OSError) as error:
+        ports = _ports(options)
+    except (ConfigError, KeyFileError, CurveError, OSError) as error:
         print(f"swath-flight: {error}", file=sys.stderr)
         return EXIT_CONFIG
     lower_priority(config.caps.nice)
     cause = os.environ.get("SWATH_LAST_CAUSE", "")
     core = Executive(config, keys, store, cause, on_ready=lambda: limit_data(config.caps.headroom_bytes))
-    ports = [PortSpec("radio", options.radio, bind=False), PortSpec("camera", options.camera, bind=False)]
     try:
         if options.control and options.epoch is None:
             run_stepped(core, "flight", ports, options.control)
@@ -93,7 +104,32 @@ def _core(options: argparse.Namespace) -> int:
     except StateFormatError as error:
         print(f"swath-flight: {options.state}: {error}", file=sys.stderr)
         return EXIT_CONFIG
+    except EdgeError as error:
+        print(f"swath-flight: {error}", file=sys.stderr)
+        return 1
     return 0
+
+
+def _ports(options: argparse.Namespace) -> list[PortSpec]:
+    """Radio and camera; CurveError if other machines can reach them and nothing protects the way."""
+    from flight.curve import Curve, CurveError
+    from flight.edge import PortSpec
+    from flight.hop import leaves_machine
+
+    if bool(options.certificate) != bool(options.peers):
+        raise CurveError("--certificate and --peers belong together: own secret certificate, and who may come in")
+    curve = Curve.load(True, options.certificate, options.peers) if options.certificate else None
+    found = []
+    for name in ("radio", "camera"):
+        endpoint = getattr(options, name)
+        if curve is None and leaves_machine(endpoint):
+            raise CurveError(
+                f"--{name} {endpoint} leaves this machine unprotected; give --certificate and --peers "
+                "(swath-ground keys curve makes certificates)"
+            )
+        local = endpoint.startswith(("ipc:", "inproc:"))
+        found.append(PortSpec(name, endpoint, bind=False, curve=None if local else curve))
+    return found
 
 
 def _status(directory: Path) -> int:

@@ -21,7 +21,8 @@ import msgpack
 import zmq
 
 from flight.clock import ScaledClock, unix_s, wall_s
-from flight.edge import Edge, EdgeError, Name, PortSpec, new_socket
+from flight.edge import Edge, EdgeError, Name, PortSpec
+from flight.hop import new_socket
 from flight.step import NEVER, Core, Message, Output
 
 
@@ -169,7 +170,7 @@ class _Watcher:
 def run_clocked(core: Core, name: str, ports: list[PortSpec], clock: ScaledClock, control: str | None = None) -> None:
     """Step `core` whenever it is due or a message comes, by `clock`, until whoever listens at `control` says stop.
 
-    Outputs leave at their own time, not before.
+    Outputs leave at their own time, not before; with nobody to take them they are lost, as they would be in life.
     """
     edge = Edge(name, ports)
     outbox: list[tuple[float, int, Output]] = []
@@ -188,7 +189,7 @@ def run_clocked(core: Core, name: str, ports: list[PortSpec], clock: ScaledClock
                     count += 1
                     heapq.heappush(outbox, (output.t, count, output))
             while outbox and outbox[0][0] <= now:
-                edge.send(heapq.heappop(outbox)[2], timeout_s=1.0)
+                edge.offer(heapq.heappop(outbox)[2])
             if watcher is not None:
                 watcher.report(core, now)
             wake = min(next_due, outbox[0][0] if outbox else NEVER)

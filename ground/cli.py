@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,9 +12,8 @@ import typer
 
 from flight.config import LinkConfig
 from flight.link import labelset, parcel, product, region
-from flight.link.keys import KeyRing
 from flight.link.pack import MODEL
-from ground import cfdp_cli, gis_cli, update_cli
+from ground import capture_cli, cfdp_cli, gis_cli, keys_cli, update_cli
 from ground.console import MAX_FILE_BYTES, AsJson, Out, read_packed, told
 from ground.datasets import DatasetError, NpzImagery, open_imagery
 from ground.facts import archive_facts, dataset_facts, label_facts, model_facts, product_facts, region_facts, show
@@ -38,13 +36,12 @@ from ground.regions import region_from_imagery
 
 _settings: dict[str, Any] = {"no_args_is_help": True, "pretty_exceptions_enable": False}
 app = typer.Typer(help="The ground segment at the analyst's desk.", add_completion=False, **_settings)
-keys_app = typer.Typer(help="Keys that authenticate both ends of the link.", **_settings)
 labels_app = typer.Typer(help="Label tables: check, pack for the uplink, look into.", **_settings)
 region_app = typer.Typer(help="Region files: the chip grid and its municipalities.", **_settings)
 dataset_app = typer.Typer(help="Imagery with labels, as npz files.", **_settings)
 products_app = typer.Typer(help="Predictions that came down.", **_settings)
 for _name, _sub in {
-    "keys": keys_app,
+    "keys": keys_cli.app,
     "labels": labels_app,
     "region": region_app,
     "dataset": dataset_app,
@@ -54,6 +51,7 @@ for _name, _sub in {
     "sequence": sequence_app,
     "dictionary": dictionary_app,
     "cfdp": cfdp_cli.app,
+    "capture": capture_cli.app,
 }.items():
     app.add_typer(_sub, name=_name)
 app.command()(log)
@@ -91,30 +89,6 @@ class Split(StrEnum):
 
 
 _SPLITS = {Split.train: (TRAIN,), Split.validation: (VALIDATION,), Split.test: (TEST,), Split.all: (0, 1, 2)}
-
-
-@keys_app.command("new")
-def keys_new(out: Out = Path("swath-keys.toml")) -> None:
-    """Make a key file with two slots, readable by its owner only. Never replaces a file."""
-    with told():
-        data = KeyRing.generate(os.urandom).dump()
-        with open(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123 (mode)
-            file.write(data)
-        typer.echo(f"wrote {out}: two keys, the first one active; give the same file to both ends and keep it secret")
-
-
-@keys_app.command("activate")
-def keys_activate(
-    file: Annotated[Path, typer.Argument(help="The station's key file.")],
-    key_id: Annotated[int, typer.Argument(help="Id of the key that it sends with.")],
-) -> None:
-    """Write which key a station sends with that has no saved state: once the change was made by `rotate-key`.
-
-    On a station with saved state this also overrides what it has kept, if it sends with another key: the way back in.
-    """
-    with told():
-        write_bytes(file, KeyRing.load(file).with_active(key_id).dump(), 0o600)
-        typer.echo(f"wrote {file}: key {key_id} is the active one")
 
 
 @labels_app.command("pack")

@@ -10,8 +10,10 @@ from typing import Annotated, TypeVar
 import typer
 
 from flight.config import ConfigError, LinkConfig
+from flight.curve import CurveError
 from flight.link.keys import KeyFileError
 from flight.link.pack import CodecError
+from ground.capture import CaptureError
 from ground.datasets import DatasetError
 from ground.gis import GisError
 from ground.labels import TableError
@@ -19,6 +21,9 @@ from ground.products import ArchiveError
 
 MAX_FILE_BYTES = 1 << 26
 T = TypeVar("T")
+
+_OF_FILES = (TableError, DatasetError, CodecError, ArchiveError, GisError, CaptureError, ConfigError)
+_OF_KEYS = (KeyFileError, CurveError)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="File to write, whole or not at all.", dir_okay=False)]
@@ -29,8 +34,10 @@ def told() -> Iterator[None]:
     """Turn what a user can mend into a message on stderr and exit status 1."""
     try:
         yield
-    except (TableError, DatasetError, CodecError, ArchiveError, KeyFileError, GisError, ConfigError) as error:
+    except (*_OF_FILES, *_OF_KEYS) as error:
         typer.echo(f"swath-ground: {error}", err=True)
+    except BrokenPipeError:  # the reader of our output has seen enough
+        raise
     except FileExistsError as error:
         typer.echo(f"swath-ground: {error.filename}: exists already and is not replaced", err=True)
     except OSError as error:

@@ -1,95 +1,48 @@
-"""The radio between ground and space: rate, delay, windows, queue and loss, frame by frame, on mission time.
+"""The radio between ground and space: rate, delay, windows, queue and what goes wrong, frame by frame, on mission time.
 
 Loss is bursty: a Gilbert-Elliott chain with a lossless and a lossy state makes one step a frame and direction, and
 starts each contact in its stationary distribution. With mean loss P and mean burst length B [frames] it leaves the
-lossy state with probability r = 1 / B and enters it with p = P r / (1 - P) (Gilbert 1960; Elliott 1963). The presets
-are this project's own: no published parameters for a small satellite's uplink were found.
+lossy state with probability r = 1 / B and enters it with p = P r / (1 - P) (Gilbert 1960; Elliott 1963).
 """
 
 from __future__ import annotations
 
-import hashlib
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 import numpy as np
 
-from flight.config import limited
 from flight.step import NEVER, Message, Output, Step
+from ground.capture import Captured
+from sim.chance import Chance, Purpose
+from sim.radio import Loss, RadioConfig
 from sim.record import PassRecord
 
-UPLINK_BPS = {"vhf-1k2": 1200.0, "uhf-9k6": 9600.0, "sband-32k": 32e3, "sband-64k": 64e3, "sband-256k": 256e3}
-DOWNLINK_BPS = {"uhf-9k6": 9600.0, "uhf-19k2": 19200.0, "sband-256k": 256e3, "sband-1m": 1e6, "sband-2m": 2e6}
+WAYS = {"ground": ("up", "space"), "space": ("down", "ground")}  # port: direction, port at the far end
+CAUSES = ("no_contact", "queue_full", "cut_by_los", "pass_lost", "outage", "burst", "elevation", "independent")
+KINDS = ("offered", "delivered", "damaged", "duplicated", "held_back")
 
 
-class Loss(NamedTuple):
-    """Mean share of frames lost, and mean length of a run of lost frames."""
+class Recorder(Protocol):
+    """Takes note of every frame and of what became of it."""
 
-    mean: float
-    burst_frames: float
+    def write(self, captured: Captured) -> None:
+        """Take note of one frame."""
+        ...
 
-
-LOSS = {
-    "none": Loss(0.0, 1),
-    "clean": Loss(0.01, 1),
-    "nominal": Loss(0.02, 4),
-    "poor": Loss(0.05, 5),
-    "interference": Loss(0.10, 8),
-    "hostile": Loss(0.20, 10),
-}
-DIRECTIONS = {"ground": ("up", "space"), "space": ("down", "ground")}
-CAUSES = ("no_contact", "queue_full", "cut_by_los", "pass_lost", "burst", "independent")
-
-
-@dataclass(frozen=True)
-class ChannelConfig:
-    """What the radio is like; the same loss in both directions."""
-
-    uplink_bps: float = limited(9600.0, 100, 1e8, "uplink rate [bit/s]")
-    downlink_bps: float = limited(9600.0, 100, 1e9, "downlink rate [bit/s]")
-    delay_s: float = limited(0.005, 0, 10, "one way, antenna to antenna")
-    turnaround_s: float = limited(0.2, 0, 10, "a transmitter that was silent needs so long before its next frame")
-    jitter_s: float = limited(0.0, 0, 10, "greatest extra delay, drawn for each frame; reorders frames")
-    max_backlog_s: float = limited(2.0, 0, 600, "a frame is dropped if more than this waits to be transmitted")
-    mean_loss: float = limited(0.02, 0, 0.9, "share of frames lost in bursts")
-    mean_burst_frames: float = limited(4.0, 1, 1000, "mean length of a burst [frames]")
-    independent_loss: float = limited(0.0, 0, 1, "further share of frames lost, each on its own")
-    pass_loss: float = limited(0.0, 0, 1, "probability that a whole pass is lost")
-    lost_passes: tuple[int, ...] = ()  # numbers of passes that are lost, the first is 0
-    bit_error_rate: float = limited(0.0, 0, 0.5, "share of bits flipped in frames that arrive")
-    charge_coding: bool = False  # uplink frames take 8/7 of their time: BCH(63,56), CCSDS 231.0-B
-
-    def __post_init__(self) -> None:
-        if self.mean_loss / (1 - self.mean_loss) > self.mean_burst_frames:
-            raise ValueError(f"mean_burst_frames: {self.mean_burst_frames:g} is too short for loss {self.mean_loss:g}")
-
-    @property
-    def uplink_frames_bps(self) -> float:
-        """The rate at which the uplink carries frames [bit/s]: what is left of `uplink_bps` after coding."""
-        return self.uplink_bps * (7 / 8 if self.charge_coding else 1)
-
-    @classmethod
-    def preset(cls, uplink: str = "uhf-9k6", downlink: str = "uhf-9k6", loss: str = "nominal") -> ChannelConfig:
-        """The configuration of three named presets; ValueError lists the names known."""
-        for kind, name, known in (
-            ("uplink", uplink, UPLINK_BPS),
-            ("downlink", downlink, DOWNLINK_BPS),
-            ("loss", loss, LOSS),
-        ):
-            if name not in known:
-                raise ValueError(f"{kind}: unknown preset {name!r}; known are {', '.join(known)}")
-        mean, burst = LOSS[loss]
-        return cls(UPLINK_BPS[uplink], DOWNLINK_BPS[downlink], mean_loss=mean, mean_burst_frames=burst)
+    def report(self) -> dict[str, Any]:
+        """What has been written, and what was left out."""
+        ...
 
 
 class Tally:
-    """Frames and bytes offered, delivered, delivered with flipped bits, and lost by cause."""
+    """Frames and bytes offered, delivered (damaged, twice or late among them), and lost by cause."""
 
     def __init__(self) -> None:
-        self.counts = {name: [0, 0] for name in ("offered", "delivered", "corrupted", *CAUSES)}
+        self.counts = {name: [0, 0] for name in (*KINDS, *CAUSES)}
 
     def add(self, name: str, size: int) -> None:
         """Count one frame of `size` bytes under `name`."""
@@ -111,11 +64,27 @@ class _Direction:
     number: int
     to_port: str
     rate_bps: float
+    loss: Loss
     tally: Tally
     busy_until_s: float = -np.inf
     contact: int = -1
-    frame: int = 0
+    frame: int = -1
     in_burst: bool = False
+
+    def enter(self, contact: int) -> None:
+        """At AOS the transmitter starts afresh."""
+        if contact != self.contact:
+            self.contact, self.frame, self.busy_until_s = contact, -1, -np.inf
+
+    def next_frame(self, chance: float) -> None:
+        """Count a frame on the air, and let the chain make its step."""
+        self.frame += 1
+        leave = 1 / self.loss.burst_frames
+        enter = self.loss.mean * leave / (1 - self.loss.mean)
+        if self.frame == 0:
+            self.in_burst = chance < self.loss.mean
+        else:
+            self.in_burst = chance >= leave if self.in_burst else chance < enter
 
 
 class Channel:
@@ -124,27 +93,27 @@ class Channel:
     Args:
         config: rates, delays and losses.
         contacts: disjoint contacts in time order (`sim.orbit.contacts`); outside of them nothing arrives.
-        seed: of all losses. A frame's fate depends on the seed, its direction, the contact and its number within
-            the contact, and on nothing else: not on how steps are sliced.
+        seed: of all that is random. A frame's fate depends on the seed, its direction, the contact and its number
+            within the contact, and on nothing else: not on how steps are sliced.
+        recorder: is told of every frame.
     """
 
-    def __init__(self, config: ChannelConfig, contacts: Sequence[PassRecord], seed: int) -> None:
-        ends = [edge for contact in contacts for edge in (contact.aos_s, contact.los_s)]
-        if any(later < earlier for earlier, later in pairwise(ends)):
-            raise ValueError("contacts overlap or are not in time order; make them disjoint with sim.orbit.contacts")
+    def __init__(
+        self, config: RadioConfig, contacts: Sequence[PassRecord], seed: int, recorder: Recorder | None = None
+    ) -> None:
+        check_contacts(config, contacts)
         self.config = config
-        self.seed = seed
-        self._key = int.from_bytes(hashlib.sha256(f"channel {seed} frames".encode()).digest()[:16], "little")
-        lost = frozenset(config.lost_passes)
+        self.recorder = recorder
+        self._chance = Chance(seed)
         self.contacts = [
-            replace(c, lost=c.lost or n in lost or self._uniform("pass", n) < config.pass_loss)
+            replace(c, lost=c.lost or n + 1 in config.lost_passes or self._loses_pass(n))
             for n, c in enumerate(contacts)
         ]
         self._aos_s = [contact.aos_s for contact in contacts]
         self._directions = {
-            port: _Direction(name, number, to_port, rate_bps, Tally())
+            port: _Direction(name, number, to_port, rate_bps, config.loss_of(name), Tally())
             for number, ((port, (name, to_port)), rate_bps) in enumerate(
-                zip(DIRECTIONS.items(), (config.uplink_frames_bps, config.downlink_bps), strict=True)
+                zip(WAYS.items(), (config.up_bps, config.down_bps), strict=True)
             )
         }
         self._passes: dict[tuple[int, str], Tally] = {}
@@ -153,90 +122,121 @@ class Channel:
         """Put each frame on the air; what arrives is an output at its time of arrival. The channel is never due."""
         outputs = []
         for message in inputs:
-            arrival = self._transmit(self._directions[message.port], message.t, message.body)
-            if arrival is not None:
-                outputs.append(Output(max(t, arrival[0]), self._directions[message.port].to_port, arrival[1]))
+            d = self._directions[message.port]
+            for captured in self._transmit(d, message.t, message.body):
+                if captured.arrival_s is not None:
+                    outputs.append(Output(max(t, captured.arrival_s), d.to_port, captured.data))
+                if self.recorder is not None:
+                    self.recorder.write(captured)
         return Step(outputs, NEVER)
 
     def report(self) -> dict[str, Any]:
-        """Counts of frames and bytes in each direction, in all and for each pass in which a frame was offered."""
+        """Counts of frames and bytes in each direction, in all and for each pass, passes numbered from 1."""
         return {
             **{d.name: d.tally.report() for d in self._directions.values()},
             "passes": [
                 {
-                    "pass": n,
+                    "pass": n + 1,
                     "station": contact.station,
                     "lost": contact.lost,
                     **{name: self._passes[n, name].report() for name in ("up", "down") if (n, name) in self._passes},
                 }
                 for n, contact in enumerate(self.contacts)
             ],
+            "capture": self.recorder.report() if self.recorder is not None else None,
         }
 
-    def _transmit(self, d: _Direction, t: float, frame: bytes) -> tuple[float, bytes] | None:
-        """Arrival time and body of a frame handed over at `t`; None if it is lost."""
-        tallies = [d.tally]
+    def _loses_pass(self, contact: int) -> bool:
+        return self._chance.uniform(Purpose.PASS_LOST, 0, contact) < self.config.pass_loss
 
-        def count(name: str) -> None:
+    def _transmit(self, d: _Direction, t: float, frame: bytes) -> list[Captured]:
+        """What becomes of a frame handed over at `t`: one entry, or two if it arrives twice."""
+        number = bisect_right(self._aos_s, t) - 1
+        tallies = [d.tally]
+        if number < 0 or t >= self.contacts[number].los_s:
+            cause: str | None = "no_contact"
+        else:
+            tallies.append(self._passes.setdefault((number, d.name), Tally()))
+            d.enter(number)
+            cause = self._put_on_air(d, t, frame)
+        found = [Captured(t, d.name, frame, "lost", cause)] if cause else self._arrivals(d, t, frame)
+        names = ["offered", cause] if cause else ["offered", "delivered"]
+        names += ["damaged"] * (found[0].bits_flipped > 0) + ["held_back"] * found[0].held
+        for name in [*names, *["duplicated"] * (len(found) - 1)]:
             for tally in tallies:
                 tally.add(name, len(frame))
+        return found
 
-        number = bisect_right(self._aos_s, t) - 1
-        if number < 0 or t >= self.contacts[number].los_s:
-            count("offered")
-            count("no_contact")
-            return None
-        tallies.append(self._passes.setdefault((number, d.name), Tally()))
-        count("offered")
-        if number != d.contact:  # AOS: the transmitter starts afresh
-            d.contact, d.frame, d.busy_until_s = number, 0, -np.inf
-        if d.busy_until_s - t > self.config.max_backlog_s:
-            count("queue_full")
-            return None
-        start_s = d.busy_until_s if t <= d.busy_until_s else t + self.config.turnaround_s
+    def _put_on_air(self, d: _Direction, t: float, frame: bytes) -> str | None:
+        """Occupy the transmitter with a frame; why the frame is lost, if it is."""
+        config = self.config
+        free_s = d.busy_until_s
+        if config.half_duplex:
+            other = next(o for o in self._directions.values() if o is not d)
+            if other.contact == d.contact:
+                free_s = max(free_s, other.busy_until_s + config.delay_s + config.turnaround_s)
+        if free_s - t > config.max_backlog_s:
+            return "queue_full"
+        start_s = free_s if t <= free_s else t + config.turnaround_s
         d.busy_until_s = start_s + 8 * len(frame) / d.rate_bps
-        rng = self._generator(d, number)
-        cause = self._cause(d, number, rng)
-        if cause is not None:
-            count(cause)
-            return None
-        received = self._flip_bits(frame, rng)
-        count("delivered")
-        if received != frame:
-            count("corrupted")
-        jitter_s = self.config.jitter_s * rng.random() if self.config.jitter_s else 0.0
-        return d.busy_until_s + self.config.delay_s + jitter_s, received
+        d.next_frame(self._chance.uniform(Purpose.BURST, d.number, d.contact, d.frame + 1))
+        return self._cause(d, start_s)
 
-    def _cause(self, d: _Direction, number: int, rng: np.random.Generator) -> str | None:
-        """Why the frame now on the air is lost, if it is; steps the chain."""
-        in_burst, alone = rng.random(2)
-        leave = 1 / self.config.mean_burst_frames
-        enter = self.config.mean_loss * leave / (1 - self.config.mean_loss)
-        if d.frame == 0:
-            d.in_burst = bool(in_burst < self.config.mean_loss)
-        else:
-            d.in_burst = bool(in_burst >= leave) if d.in_burst else bool(in_burst < enter)
-        d.frame += 1
-        if d.busy_until_s > self.contacts[number].los_s:
+    def _cause(self, d: _Direction, start_s: float) -> str | None:
+        """Why the frame that is on the air from `start_s` on is lost, if it is."""
+        contact, config = self.contacts[d.contact], self.config
+        if d.busy_until_s > contact.los_s:
             return "cut_by_los"
-        if self.contacts[number].lost:
+        if contact.lost:
             return "pass_lost"
+        if any(outage.touches(d.name, start_s, d.busy_until_s) for outage in config.outages):
+            return "outage"
         if d.in_burst:
             return "burst"
-        return "independent" if alone < self.config.independent_loss else None
+        if config.elevation_loss:
+            at_deg, share = zip(*config.elevation_loss, strict=True)
+            if self._happens(d, Purpose.ELEVATION, float(np.interp(contact.elevation_deg(start_s), at_deg, share))):
+                return "elevation"
+        return "independent" if self._happens(d, Purpose.INDEPENDENT, config.independent_loss) else None
 
-    def _flip_bits(self, frame: bytes, rng: np.random.Generator) -> bytes:
-        """The frame with each bit flipped at the bit error rate."""
-        if not self.config.bit_error_rate:
-            return frame
-        bits = np.unpackbits(np.frombuffer(frame, np.uint8))
-        return np.packbits(bits ^ (rng.random(bits.size) < self.config.bit_error_rate)).tobytes()
+    def _arrivals(self, d: _Direction, t: float, frame: bytes) -> list[Captured]:
+        """The frame as it arrives: damaged, late or twice, if that is its fate."""
+        config = self.config
+        received, flipped = self._flip_bits(d, frame)
+        arrival_s = d.busy_until_s + config.delay_s
+        held = self._happens(d, Purpose.REORDER, config.reorder)
+        if held:
+            arrival_s += config.reorder_s * self._uniform(d, Purpose.REORDER_DELAY)
+        fate = "damaged" if flipped else "passed"
+        found = [Captured(t, d.name, received, fate, arrival_s=arrival_s, bits_flipped=flipped, held=held)]
+        if self._happens(d, Purpose.DUPLICATE, config.duplicate):
+            again_s = arrival_s + config.duplicate_s * self._uniform(d, Purpose.DUPLICATE_DELAY)
+            found.append(replace(found[0], arrival_s=again_s, copy=True))
+        return found
 
-    def _generator(self, d: _Direction, number: int) -> np.random.Generator:
-        """The random numbers of one frame: Philox at a counter that names direction, contact and frame."""
-        return np.random.Generator(np.random.Philox(key=self._key, counter=[0, d.frame, number, d.number]))
+    def _flip_bits(self, d: _Direction, frame: bytes) -> tuple[bytes, int]:
+        """The frame with each bit flipped at the bit error rate, and how many were."""
+        rate = self.config.bit_error_rate
+        if not rate:
+            return frame, 0
+        flips = self._chance.uniforms(8 * len(frame), Purpose.BIT_ERRORS, d.number, d.contact, d.frame) < rate
+        data = np.frombuffer(frame, np.uint8) ^ np.packbits(flips)
+        return data.tobytes(), int(flips.sum())
 
-    def _uniform(self, what: str, number: int) -> float:
-        """A number in 0..1 that depends on the seed and its arguments alone."""
-        digest = hashlib.sha256(f"channel {self.seed} {what} {number}".encode()).digest()
-        return int.from_bytes(digest[:7], "little") / 2**56
+    def _happens(self, d: _Direction, purpose: Purpose, probability: float) -> bool:
+        return probability > 0 and self._uniform(d, purpose) < probability
+
+    def _uniform(self, d: _Direction, purpose: Purpose) -> float:
+        """The random number of one decision about the frame on the air."""
+        return self._chance.uniform(purpose, d.number, d.contact, d.frame)
+
+
+def check_contacts(config: RadioConfig, contacts: Sequence[PassRecord]) -> None:
+    """ValueError unless the contacts are disjoint, in order and as many as the configuration names."""
+    ends = [edge for contact in contacts for edge in (contact.aos_s, contact.los_s)]
+    if any(later < earlier for earlier, later in pairwise(ends)):
+        raise ValueError("contacts overlap or are not in time order; make them disjoint with sim.orbit.contacts")
+    if unknown := [n for n in config.lost_passes if n > len(contacts)]:
+        raise ValueError(f"radio.lost_passes: there is no pass {unknown[0]}; the mission has {len(contacts)}")
+    if config.elevation_loss and not all(len(contact.elevations_deg) > 1 for contact in contacts):
+        raise ValueError("radio.elevation_loss: a contact comes without its elevations (sim.elevation)")

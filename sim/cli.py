@@ -21,11 +21,12 @@ from flight.edge import EdgeError
 from flight.learn import LEARNERS
 from ground.orders import read_commands
 from sim import world_export
-from sim.channel import LOSS, UPLINK_BPS
+from sim.interrupt import interruptible
 from sim.lockstep import LockstepError
 from sim.mission import Mission, View
 from sim.outcome import conclude
 from sim.plan import Plan, make_plan, timeline
+from sim.radio import LOSS, UPLINK_BPS
 from sim.report import console_table, write_map_png, write_report, write_summary
 from sim.scenario import Scenario, built_in, load_scenario, reference
 
@@ -38,6 +39,7 @@ app = typer.Typer(
 world_app = typer.Typer(help="Synthetic worlds.", no_args_is_help=True)
 app.add_typer(world_app, name="world")
 DEFAULT_OUT = Path("runs")
+CAPTURE_MB = 256.0  # where the scenario does not say
 
 
 @contextmanager
@@ -88,13 +90,21 @@ def run(
     in_process: Annotated[
         bool, typer.Option("--in-process", help="The same cores in one process, no sockets.")
     ] = False,
+    tcp: Annotated[
+        bool, typer.Option("--tcp", help="The processes meet over TCP on the loopback, protected by CurveZMQ.")
+    ] = False,
+    capture: Annotated[
+        bool, typer.Option("--capture", help="Write every frame to radio.pcapng (swath-ground capture).")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, and nothing else.")] = False,
 ) -> None:
     """Fly a mission, and write summary.json and report.html. Exit code 0 only if the mission was completed."""
-    with _errors():
+    with _errors(), interruptible():
         chosen = _chosen(load_scenario(scenario or ("data" if data else "demo")), learner, link, loss, seed)
         if commands is not None:
             chosen = dataclasses.replace(chosen, commands=(*chosen.commands, *read_commands(commands)))
+        if capture and not chosen.radio.capture_mb:
+            chosen = dataclasses.replace(chosen, radio=dataclasses.replace(chosen.radio, capture_mb=CAPTURE_MB))
         rate = _clock(clock)
         directory = out or DEFAULT_OUT / (chosen.name if data is None else f"{chosen.name}-{data.stem}")
         console = Console(stderr=True, quiet=as_json)
@@ -102,7 +112,7 @@ def run(
         plan = make_plan(chosen, data)
         _announce(console, plan)
         with _Display(console) as display:
-            mission = Mission(plan, directory, in_process=in_process, rate=rate, observer=display.show)
+            mission = Mission(plan, directory, in_process=in_process, tcp=tcp, rate=rate, observer=display.show)
             mission.timings["plan_s"] = wall_s() - started_s
             mission.fly()
             mission.export()

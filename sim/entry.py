@@ -18,4 +18,10 @@ def main() -> None:
             raise
         print(f"swath-sim needs {missing.name}, which is not here: pip install 'swath[sim]'", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
     app()
+
+
+if __name__ == "__main__":
+    main()

@@ -111,6 +111,7 @@ class Scorer:
             test=test.reshape(shape[:2]),
             scores=scores,
             baselines=self.baselines(),
+            mae_soft_received=self.received_mae(received),
         )
 
     def examples(self, learner: Learner) -> ExampleChips:

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 from flight.executive import Executive
 from flight.link.keys import KeyRing
 from flight.store import Store
-from sim import node
+from sim import hop, node
 from sim.lockstep import LocalNode, Lockstep, Node
 from sim.plan import Plan
-from sim.processes import Child, Control, ProcessNode
+from sim.processes import STOP_TIMEOUT_S, Child, Control, ProcessNode, end_all
 
 
 class Fleet(Protocol):
@@ -28,15 +28,15 @@ class Fleet(Protocol):
         """End the flight process as `kill -9` does; its nodes' peers keep what it had sent."""
         ...
 
-    def close(self) -> None:
-        """End everything."""
+    def close(self, at_once: bool = False) -> None:
+        """End everything; `at_once` after an interruption."""
         ...
 
 
 class InProcess:
     """Every core in this process, without sockets."""
 
-    def __init__(self, plan: Plan, directory: Path, sockets: Path) -> None:
+    def __init__(self, plan: Plan, directory: Path) -> None:
         spec, config = directory / "spec", plan.scenario.flight_config()
         # The memory of this process is not flight's: no cap on it.
         config = dataclasses.replace(config, caps=dataclasses.replace(config.caps, memory_bytes=1 << 36))
@@ -50,7 +50,7 @@ class InProcess:
         """Forget the flight core."""
         next(each for each in self.nodes if each.name == "flight").kill()
 
-    def close(self) -> None:
+    def close(self, at_once: bool = False) -> None:
         """Forget every core."""
         for each in self.nodes:
             each.kill()
@@ -59,10 +59,20 @@ class InProcess:
 class Processes:
     """Every core in a process of its own, flight under its supervisor.
 
-    With `clock`, (Unix time of the epoch, rate), they run by the wall clock and only report; else in lockstep.
+    With `clock`, (Unix time of the epoch, rate), they run by the wall clock and only report; else in lockstep. With
+    `tcp` they meet over TCP on the loopback, protected by CurveZMQ, else in the directory `sockets`.
     """
 
-    def __init__(self, plan: Plan, directory: Path, sockets: Path, clock: tuple[float, float] | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        directory: Path,
+        sockets: Path,
+        clock: tuple[float, float] | None = None,
+        tcp: bool = False,
+    ) -> None:
+        if tcp:
+            hop.make_tcp(sockets, [(end, other) for end, other in node.WIRING.items() if end[0] in hop.BINDERS])
         self.control = Control(f"ipc://{sockets}/control")
         self.children: list[Child] = []
         spec, logs = directory / "spec", directory / "logs"
@@ -75,7 +85,7 @@ class Processes:
         where = {port.name: port.endpoint for port in node.ports("flight", sockets)}
         arguments = ["-m", "flight.cli", "run", "--state", str(directory / "flight"), *common]
         arguments += ["--keys", str(spec / node.KEYS), "--config", str(spec / node.CONFIG)]
-        arguments += ["--radio", where["radio"], "--camera", where["camera"]]
+        arguments += ["--radio", where["radio"], "--camera", where["camera"], *hop.protection(sockets, "flight")]
         self.children.append(Child("flight", arguments, logs / "flight.log"))
         self.nodes = [ProcessNode(child.name, self.control, child) for child in self.children]
 
@@ -86,10 +96,10 @@ class Processes:
             by_name[receiver].hold([message.name for message in sent])
         by_name["flight"].kill()
 
-    def close(self) -> None:
-        """Say that it is over; then wait, and end what does not."""
-        for each in self.nodes:
-            each.stop()
-        for child in self.children:
-            child.stop()
+    def close(self, at_once: bool = False) -> None:
+        """Say that it is over and wait a little; then end what has not ended. `at_once` ends it without a word."""
+        if not at_once:
+            for each in self.nodes:
+                each.stop()
+        end_all(self.children, 0.0 if at_once else STOP_TIMEOUT_S)
         self.control.close()

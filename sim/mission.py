@@ -7,7 +7,8 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,12 +69,14 @@ class Mission:
         directory: Path,
         *,
         in_process: bool = False,
+        tcp: bool = False,
         rate: float | None = None,
         observer: Observer = lambda view: None,
     ) -> None:
         self.plan = plan
         self.directory = directory
         self.in_process = in_process
+        self.tcp = tcp
         self.rate = rate
         self.observer = observer
         self.samples: list[Sample] = []
@@ -101,17 +104,19 @@ class Mission:
             if self.rate is not None:
                 self._fly_by_clock(Path(sockets), self.rate)
             else:
-                make: type[InProcess | Processes] = InProcess if self.in_process else Processes
-                fleet: Fleet = make(self.plan, self.directory, Path(sockets))
-                try:
+                fleet: Fleet
+                if self.in_process:
+                    fleet = InProcess(self.plan, self.directory)
+                else:
+                    fleet = Processes(self.plan, self.directory, Path(sockets), tcp=self.tcp)
+                with _closing(fleet):
                     self._fly(fleet)
-                finally:
-                    fleet.close()
         self.timings["mission_s"] = wall_s() - started_s
 
     def _prepare(self) -> None:
         for name in OWN_DIRECTORIES:
             shutil.rmtree(self.directory / name, ignore_errors=True)
+        (self.directory / node.CAPTURE).unlink(missing_ok=True)
         (self.directory / "spec").mkdir(parents=True)
         node.write_spec(self.plan, self.directory / "spec", KeyRing.generate(os.urandom))
 
@@ -138,10 +143,10 @@ class Mission:
 
     def _fly_by_clock(self, sockets: Path, rate: float) -> None:
         clock = ScaledClock(unix_s(), rate)
-        fleet = Processes(self.plan, self.directory, sockets, (clock.epoch_unix_s, rate))
+        fleet = Processes(self.plan, self.directory, sockets, (clock.epoch_unix_s, rate), self.tcp)
         self.lockstep = watch = Watch(fleet, clock)
         faults = sorted(fault.at_h * 3600 for fault in self.plan.scenario.faults)
-        try:
+        with _closing(fleet):
             while watch.t < self.plan.scenario.duration_s:
                 if returned := watch.poll():
                     self.restarts += 1
@@ -152,8 +157,6 @@ class Mission:
                 if watch.complete:
                     self._observe()
             self._observe(force=True)
-        finally:
-            fleet.close()
 
     def _at(self, t: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._agenda, (t, len(self._agenda), action))
@@ -318,6 +321,17 @@ class Mission:
             if self._received(sent.task_id) is None:
                 found.append(f"no prediction of task {sent.task_id} has come down")
         return found
+
+
+@contextmanager
+def _closing(fleet: Fleet) -> Iterator[None]:
+    """Close the fleet in the end; at once if the mission did not get there."""
+    try:
+        yield
+    except BaseException:
+        fleet.close(at_once=True)
+        raise
+    fleet.close()
 
 
 def lost_frames(channel: dict[str, Any]) -> int:

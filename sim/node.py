@@ -26,12 +26,15 @@ from flight.runner import run_clocked, run_stepped
 from flight.step import Core
 from flight.store import Store
 from ground.archive import StationArchive
+from ground.capture import CaptureWriter
 from ground.station import Order, Station, Tagged, Window
+from sim import hop
 from sim.camera import Camera
-from sim.channel import Channel, ChannelConfig
+from sim.channel import Channel
 from sim.lockstep import Wires, wires
 from sim.overpass import Overpass
 from sim.plan import Plan, open_source
+from sim.radio import MB
 from sim.record import PassRecord
 from sim.scenario import Scenario
 
@@ -42,6 +45,7 @@ WIRING: Wires = wires(
     (("camera", "flight"), ("flight", "camera")),
 )
 SPEC, OVERPASSES, FILES, KEYS, CONFIG = "mission.json", "overpasses.npz", "uplink", "keys.toml", "flight.toml"
+CAPTURE = "radio.pcapng"
 
 
 def write_spec(plan: Plan, directory: Path, keys: KeyRing) -> None:
@@ -101,14 +105,20 @@ def make_core(kind: str, directory: Path, imagery: Any = None) -> Core:
         )
     passes = [PassRecord(**contact) for contact in spec["contacts"]]
     if kind == "channel":
-        config: ChannelConfig = scenario.channel()
-        return Channel(config, passes, scenario.seed)
+        return Channel(scenario.radio, passes, scenario.seed, _recorder(scenario, directory.parent))
     link: LinkConfig = scenario.flight_config().link
     windows = [Window(contact.aos_s, contact.los_s) for contact in passes]
     orders = [_order(order, directory) for order in spec["orders"]]
     ground = directory.parent / "ground"
     keys = KeyRing.load(directory / KEYS)
     return Station(link, keys, windows, orders, StationArchive(ground), Store(ground / "state"))
+
+
+def _recorder(scenario: Scenario, directory: Path) -> CaptureWriter | None:
+    """What writes the capture that the scenario asks for, into the mission's directory."""
+    if not scenario.radio.capture_mb:
+        return None
+    return CaptureWriter(directory / CAPTURE, scenario.epoch().timestamp(), int(scenario.radio.capture_mb * MB))
 
 
 def _order(order: dict[str, Any], directory: Path) -> Order:
@@ -133,14 +143,8 @@ def _overpasses(path: Path) -> list[Overpass]:
 
 
 def ports(kind: str, sockets: Path) -> list[PortSpec]:
-    """The ports of the node called `kind`; the channel and the camera bind, so that the others may come and go."""
-    found = []
-    for (name, port), other in WIRING.items():
-        if name == kind:
-            binds = kind in ("channel", "camera")
-            end = (name, port) if binds else other
-            found.append(PortSpec(port, f"ipc://{sockets}/{end[0]}-{end[1]}", binds))
-    return found
+    """The ports of the node called `kind`, whose sockets (or where they are) are in the directory `sockets`."""
+    return [hop.port_spec(sockets, end, other) for end, other in WIRING.items() if end[0] == kind]
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ def conclude(mission: Mission) -> MissionRecord:
         results.append(scorer.result(sent, mission.grid(task_id), scorer.scores(learner)))
         examples = examples or scorer.examples(learner)
     lockstep = mission.lockstep
-    scenario = {**dataclasses.asdict(plan.scenario), "link_preset": _link_preset(mission)}
+    scenario = {**dataclasses.asdict(plan.scenario), "link_preset": str(plan.scenario.radio)}
     return MissionRecord(
         summary=_summary(mission, results),
         scenario=scenario,
@@ -39,6 +39,7 @@ def conclude(mission: Mission) -> MissionRecord:
         imaging=_imaging(mission),
         samples=mission.samples,
         marks=sorted(mission.marks, key=lambda mark: mark.t_s),
+        radio=lockstep.report("channel"),
         bytes_by_kind=_bytes_by_kind(lockstep),
         event_counts=lockstep.report("flight")["events"],
         tasks=results,
@@ -54,6 +55,7 @@ def _summary(mission: Mission, results: list[TaskResult]) -> dict[str, Any]:
     scores = first.scores if first is not None else {}
     labelled = [labels for labels in plan.sent if first is None or labels.task_id == first.task_id][-1]
     retask = flight["retask"] or {}
+    in_packets = lockstep.report("station")["bytes_sent"]
     shortfalls = mission.shortfalls()
     return {
         "scenario": plan.scenario.name,
@@ -68,17 +70,22 @@ def _summary(mission: Mission, results: list[TaskResult]) -> dict[str, Any]:
         "n_test_chips": len(next(iter(mission.scorers.values())).test),
         "n_parameters": mission.models[first.task_id].n_parameters if first is not None else 0,
         "uplink_bytes": channel["up"]["offered"]["bytes"],
-        "label_bytes": plan.label_bytes,
-        "region_bytes": lockstep.report("station")["bytes_sent"].get("region", 0),
+        "label_payload_bytes": plan.label_bytes,
+        "label_packet_bytes": in_packets.get("label set", 0),
+        "region_payload_bytes": plan.region_bytes,
+        "region_packet_bytes": in_packets.get("region", 0),
         "downlink_bytes": channel["down"]["offered"]["bytes"],
-        "frames_sent": channel["up"]["offered"]["frames"] + channel["down"]["offered"]["frames"],
+        "frames_sent": _both_ways(channel, "offered"),
         "frames_lost": lost_frames(channel),
+        "frames_damaged": _both_ways(channel, "damaged"),
+        "frames_duplicated": _both_ways(channel, "duplicated"),
+        "capture": channel["capture"],
         "passes": len(plan.contacts),
         "task": first.name if first is not None else None,
         **{key: scores.get(key, math.nan) for key in ("mae_argmax", "mae_soft", "f1_micro", "iou", "r2_soft")},
         "chip_accuracy": scores.get("chip_accuracy", math.nan),
         **_baselines(first),
-        "tasks": [_task(mission, result) for result in results],
+        "tasks": [_task(result) for result in results],
         "retask_s": retask.get("t_s"),
         "retask_cpu_s": retask.get("cpu_s"),
         "restarts": mission.restarts,
@@ -91,6 +98,10 @@ def _summary(mission: Mission, results: list[TaskResult]) -> dict[str, Any]:
     }
 
 
+def _both_ways(channel: dict[str, Any], kind: str) -> int:
+    return int(channel["up"][kind]["frames"] + channel["down"][kind]["frames"])
+
+
 def _baselines(first: TaskResult | None) -> dict[str, float]:
     lines = {"mean": "training mean", "own_bag": "own municipality"}
     return {
@@ -100,20 +111,19 @@ def _baselines(first: TaskResult | None) -> dict[str, float]:
     }
 
 
-def _task(mission: Mission, result: TaskResult) -> dict[str, Any]:
-    received = mission.scorers[result.task_id].received_mae(result.prediction)
+def _task(result: TaskResult) -> dict[str, Any]:
     return {
         "task_id": result.task_id,
         "name": result.name,
         "n_classes": len(result.class_names),
         **result.scores,
-        "mae_soft_received": received,
+        "mae_soft_received": result.mae_soft_received,
         "baselines": result.baselines,
     }
 
 
 def _passes(mission: Mission) -> list[Any]:
-    lost = {each["pass"]: each["lost"] for each in mission.lockstep.report("channel")["passes"]}
+    lost = [each["lost"] for each in mission.lockstep.report("channel")["passes"]]
     return [dataclasses.replace(p, lost=lost[i]) for i, p in enumerate(mission.plan.contacts)]
 
 
@@ -135,8 +145,3 @@ def _municipality_map(mission: Mission) -> NDArray[np.int32]:
 def _bytes_by_kind(lockstep: Lockstep) -> dict[str, dict[str, int]]:
     station = lockstep.report("station")
     return {"uplink": station["bytes_sent"], "downlink": station["bytes_received"]}
-
-
-def _link_preset(mission: Mission) -> str:
-    radio = mission.plan.scenario.radio
-    return f"{radio.uplink} up, {radio.downlink} down, {radio.loss} loss"

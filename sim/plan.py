@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from flight.link import labelset, region
 from flight.link.labelset import LabelSet
+from flight.link.pack import CodecError
 from flight.link.packet import FileKind
 from flight.link.region import Region
 from flight.link.transfer import File
@@ -18,6 +19,8 @@ from ground.imagery import TRAIN, Imagery, Task
 from ground.operations import clock
 from ground.regions import region_from_imagery
 from ground.station import Order, Tagged
+from sim.channel import check_contacts
+from sim.elevation import with_elevations
 from sim.orbit import Orbit, contacts, passes
 from sim.overpass import REACH_KM, Footprint, Overpass, approaches, plan_overpasses
 from sim.record import PassRecord
@@ -44,7 +47,8 @@ class Plan:
     overpasses: list[Overpass]
     orders: list[Order]
     sent: list[LabelSet]
-    label_bytes: int
+    label_bytes: int  # of the packed files, each sent once
+    region_bytes: int
     skipped: list[str] = field(default_factory=list)
 
     def task(self, task_id: int) -> Task:
@@ -82,9 +86,11 @@ def make_plan(scenario: Scenario, data: Path | None = None) -> Plan:
     """Plan `scenario` over its own world, or over the imagery in `data`; PlanError if there is nothing to fly."""
     imagery = open_source(scenario, data)
     orbit = scenario.build_orbit()
-    found = contacts(passes(orbit, scenario.station_list(), 0.0, scenario.duration_s))
+    stations = scenario.station_list()
+    found = with_elevations(orbit, stations, contacts(passes(orbit, stations, 0.0, scenario.duration_s)))
     if not found:
         raise PlanError(f"no pass over {', '.join(s.name for s in scenario.stations)} in {scenario.duration_h:g} h")
+    check_contacts(scenario.radio, found)
     overpasses = plan_overpasses(
         orbit,
         Footprint(scenario.site.lat_deg, scenario.site.lon_deg, imagery.rows, imagery.cols),
@@ -100,10 +106,10 @@ def make_plan(scenario: Scenario, data: Path | None = None) -> Plan:
         raise PlanError(_why_never(scenario, orbit, imagery))
     built = region_from_imagery(imagery, REGION_ID, imagery.bag_split == TRAIN)  # no other has rows to send
     packed = region.pack(built)
-    plan = Plan(scenario, data, imagery, built, orbit, found, overpasses, [], [], 0)
+    plan = Plan(scenario, data, imagery, built, orbit, found, overpasses, [], [], 0, len(packed))
     plan.orders.append(Order(0.0, File("region", FileKind.REGION, packed)))
-    for wanted in scenario.labels:
-        _order_labels(plan, wanted)
+    for number, wanted in enumerate(scenario.labels):
+        _order_labels(plan, wanted, f"labels[{number}].file: {wanted.file}")
     if not plan.sent:
         raise PlanError("no label set is sent: check the labels of the scenario")
     plan.orders += [order.order() for order in (*scenario.sequences, *scenario.commands)]
@@ -144,17 +150,49 @@ def _first_looks(overpasses: list[Overpass], n_cells: int) -> list[Overpass]:
     return kept
 
 
-def _order_labels(plan: Plan, wanted: LabelOrder) -> None:
+def _order_labels(plan: Plan, wanted: LabelOrder, where: str) -> None:
     known = [task.task_id for task in plan.imagery.tasks]
-    if wanted.task not in known:
+    if wanted.file:
+        labels, packed = _packed_labels(plan, Path(wanted.file), where)
+    elif wanted.task not in known:
         plan.skipped.append(f"labels of task {wanted.task}: the imagery has {len(known)} task(s)")
         return
-    labels = label_set(plan.imagery, plan.task(wanted.task), wanted, plan.scenario.seed)
-    packed = labelset.pack(labels)
+    else:
+        labels = label_set(plan.imagery, plan.task(wanted.task), wanted, plan.scenario.seed)
+        packed = labelset.pack(labels)
     name = f"labels-{labels.task_id}-{labels.version}"
     plan.orders.append(Order(wanted.at_h * 3600, File(name, FileKind.LABEL_SET, packed)))
     plan.sent.append(labels.quantised())
     plan.label_bytes += len(packed)
+
+
+def _packed_labels(plan: Plan, path: Path, where: str) -> tuple[LabelSet, bytes]:
+    """The label set in a file, and the file; PlanError if it does not fit the imagery or what was sent before."""
+    limits = plan.scenario.flight_config().link
+    try:
+        if path.stat().st_size > limits.max_file_bytes:
+            raise PlanError(f"{where}: is larger than the link takes, {limits.max_file_bytes} bytes")
+        packed = path.read_bytes()
+        labels = labelset.unpack(packed, limits)
+    except OSError as error:
+        raise PlanError(f"{where}: {error.strerror}") from None
+    except CodecError as error:
+        raise PlanError(f"{where}: {error}") from None
+    task = next((task for task in plan.imagery.tasks if task.task_id == labels.task_id), None)
+    if labels.region_id != REGION_ID or len(labels.proportions) != len(plan.imagery.codes):
+        raise PlanError(
+            f"{where}: {len(labels.proportions)} municipalities of region {labels.region_id}, the imagery has "
+            f"{len(plan.imagery.codes)} of region {REGION_ID}"
+        )
+    if task is None or len(task.class_names) != len(labels.classes):
+        tasks = ", ".join(f"{t.task_id} ({len(t.class_names)} classes)" for t in plan.imagery.tasks)
+        raise PlanError(
+            f"{where}: task {labels.task_id} with {len(labels.classes)} classes, the imagery has task {tasks}"
+        )
+    before = [sent.version for sent in plan.sent if sent.task_id == labels.task_id]
+    if before and labels.version <= max(before):
+        raise PlanError(f"{where}: version {labels.version} of task {labels.task_id} comes after {max(before)}")
+    return labels, packed
 
 
 def label_set(imagery: Imagery, task: Task, wanted: LabelOrder, seed: int) -> LabelSet:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import defaultdict, deque
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ import msgpack
 import zmq
 
 from flight.clock import wall_s
-from flight.edge import EdgeError, Name, new_socket
+from flight.edge import EdgeError, Name
+from flight.hop import new_socket
 from sim.lockstep import Done, LockstepError, NodeDied, Sent
 
 ANSWER_TIMEOUT_S = 300.0  # of wall time: a step that takes longer has hung
-STOP_TIMEOUT_S = 3.0
+STOP_TIMEOUT_S, TERM_TIMEOUT_S, KILL_TIMEOUT_S = 3.0, 2.0, 2.0
 
 
 class Child:
@@ -47,21 +49,22 @@ class Child:
             tail = self.log.read_text(encoding="utf-8", errors="replace")[-2000:].strip()
             raise LockstepError(f"the {self.name} process ended with exit code {code}; end of {self.log}:\n{tail}")
 
-    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
-        """Wait for the process to end by itself, then terminate its group, then kill it."""
-        for number in (None, signal.SIGTERM, signal.SIGKILL):
-            if number is not None:
-                self.signal_group(number)
-            try:
-                self.popen.wait(timeout_s)
-                break
-            except subprocess.TimeoutExpired:
-                timeout_s = 2.0
-
     def signal_group(self, number: int) -> None:
         """Send a signal to the process and its children."""
         if self.popen.poll() is None:
             os.killpg(self.popen.pid, number)
+
+
+def end_all(children: Sequence[Child], grace_s: float) -> None:
+    """Wait so long for all to end by themselves, then terminate their groups, then kill them; side by side."""
+    for number, wait_s in ((None, grace_s), (signal.SIGTERM, TERM_TIMEOUT_S), (signal.SIGKILL, KILL_TIMEOUT_S)):
+        deadline_s = wall_s() + wait_s
+        for child in children:
+            if number is not None:
+                child.signal_group(number)
+        for child in children:
+            with suppress(subprocess.TimeoutExpired):
+                child.popen.wait(max(0.0, deadline_s - wall_s()))
 
 
 class Control:

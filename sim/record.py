@@ -11,13 +11,22 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class PassRecord:
-    """One pass over a station: AOS and LOS [mission s], station name, greatest elevation, and whether it was lost."""
+    """One pass over a station: AOS and LOS [mission s], station name, greatest elevation, and whether it was lost.
+
+    `elevations_deg` are samples, evenly spaced from AOS to LOS; empty where nobody needs them.
+    """
 
     aos_s: float
     los_s: float
     station: str
     max_elevation_deg: float
     lost: bool = False
+    elevations_deg: tuple[float, ...] = ()
+
+    def elevation_deg(self, t: float) -> float:
+        """Elevation at mission time `t` within the pass, linear between the samples."""
+        times = np.linspace(self.aos_s, self.los_s, len(self.elevations_deg))
+        return float(np.interp(t, times, self.elevations_deg))
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,7 @@ class TaskResult:
     test: NDArray[np.bool_]  # (rows, cols), chips of the test split
     scores: dict[str, float]  # of the model on board at the task's end
     baselines: dict[str, dict[str, float]]  # "training mean" and "own municipality": the same scores
+    mae_soft_received: float | None = None  # of what the ground has received, on the test chips among it
 
 
 @dataclass
@@ -92,6 +102,7 @@ class MissionRecord:
     imaging: list[ImagingRecord] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
+    radio: dict[str, Any] = field(default_factory=dict)  # what the channel counted, `sim.channel.Channel.report`
     bytes_by_kind: dict[str, dict[str, int]] = field(default_factory=dict)  # {"uplink": {"label set": 310, ...}, ...}
     event_counts: dict[str, int] = field(default_factory=dict)
     tasks: list[TaskResult] = field(default_factory=list)

@@ -12,23 +12,16 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from sim import figures, report_chips, report_maps, report_summary
-from sim.record import MissionRecord, PassRecord, TaskResult
+from sim import figures, report_chips, report_link, report_maps, report_scores, report_summary
+from sim.record import MissionRecord, TaskResult
 from sim.report_html import Markup, document, element, join, picture, table
 from sim.report_maps import write_map_png
-from sim.report_style import Canvas, class_colours
-from sim.report_summary import count, figure, is_number, mission_time, size, write_atomically, write_summary
+from sim.report_style import Canvas
+from sim.report_summary import count, figure, is_number, mission_time, write_atomically, write_summary
 
 __all__ = ["console_table", "write_map_png", "write_report", "write_summary"]
 
 MAX_TASKS = 12  # with a section of their own
-SCORE_NAMES = {
-    "mae_soft": "soft MAE (lower is better)",
-    "mae_argmax": "argmax MAE (lower is better)",
-    "f1_micro": "micro-F1 (higher is better)",
-    "iou": "IoU (higher is better)",
-    "r2_soft": "soft R² (higher is better)",
-}
 MEASURED = {
     "retask_cpu_s": "CPU time to change the task [s]",
     "chips_per_s": "chips taken in [1/s]",
@@ -44,7 +37,7 @@ def write_report(record: MissionRecord, out_dir: Path) -> Path:
         *(_task(record, number, task) for number, task in enumerate(record.tasks[:MAX_TASKS])),
         _examples(record),
         _timeline(record),
-        _link(record),
+        _section("link", "Link", *report_link.parts(record)),
         _operations(record),
         _scenario(record),
         _timing(record),
@@ -76,7 +69,7 @@ def _header(record: MissionRecord) -> Markup:
         ("Epoch", record.epoch_utc),
         ("Duration", f"{record.duration_s / 3600:.1f} h"),
         ("Seed", s.get("seed", "n/a")),
-        ("Link", report_summary.link_preset(record.scenario)),
+        ("Link", record.scenario.get("link_preset", "n/a")),
         ("Learner", s.get("learner", "n/a")),
     ]
     tiles = [
@@ -114,7 +107,9 @@ def _task(record: MissionRecord, number: int, task: TaskResult) -> Markup:
         )
     )
     title = f"Task {number + 1}: {task.name}"
-    return _section(f"task-{number}", title, maps, _scatter(task), _scores(task), _per_class(task))
+    return _section(
+        f"task-{number}", title, maps, _scatter(task), report_scores.scores(task), report_scores.per_class(task)
+    )
 
 
 def _maps(record: MissionRecord, task: TaskResult) -> Markup:
@@ -155,73 +150,6 @@ def _scatter(task: TaskResult) -> Markup:
     return _picture(canvas, alt, caption)
 
 
-def split_scores(
-    scores: Mapping[str, float], class_names: tuple[str, ...]
-) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """Scores of the whole task, and those of one class, as {score: {class: value}}.
-
-    A key belongs to a class if it ends in `_`, `:`, `/` or `.` and the name of that class: `f1_water`.
-    """
-    whole: dict[str, float] = {}
-    single: dict[str, dict[str, float]] = {}
-    for key, value in scores.items():
-        name = next(
-            (n for n in class_names if n and key.endswith(n) and key[-len(n) - 1 : -len(n)] in tuple("_:/.")), None
-        )
-        if name is None:
-            whole[key] = value
-        else:
-            single.setdefault(key[: -len(name) - 1], {})[name] = value
-    return whole, single
-
-
-def _scores(task: TaskResult) -> Markup:
-    columns = [("model on board", split_scores(task.scores, task.class_names)[0])]
-    columns += [(name, split_scores(scores, task.class_names)[0]) for name, scores in task.baselines.items()]
-    keys = [key for key in SCORE_NAMES if any(key in scores for _, scores in columns)]
-    keys += sorted({key for _, scores in columns for key in scores} - set(SCORE_NAMES))
-    rows = []
-    for key in keys:
-        values = [scores.get(key) for _, scores in columns]
-        rows.append(
-            [SCORE_NAMES.get(key, key), *_marked(values, lower=key.startswith("mae"), judge=key in SCORE_NAMES)]
-        )
-    header = ["score", *(f"{name} (oracle)" if name == "own municipality" else name for name, _ in columns)]
-    oracle = (
-        "Test municipalities only. “own municipality” spreads each test municipality's true row over its chips: those "
-        "rows are never sent, so no model on board could know them. The best figure of a row is bold."
-    )
-    scores = table("Scores on unseen municipalities", header, rows)
-    return join(scores, element("p", oracle, class_="note") if rows else "")
-
-
-def _marked(values: list[float | None], lower: bool, judge: bool) -> Iterator[object]:
-    known = [v for v in values if is_number(v)]
-    best = (min(known) if lower else max(known)) if known and judge else None
-    for value in values:
-        text = figure(value)
-        yield element("span", text, class_="best") if best is not None and value == best else Markup(text)
-
-
-def _per_class(task: TaskResult) -> Markup:
-    """One row a class, computed from what the ground received, and whatever the scores hold by class."""
-    truth, prediction = (grid.astype(np.float64) for grid in report_maps.received(task))
-    single = split_scores(task.scores, task.class_names)[1]
-    rows = []
-    for k, (name, colour) in enumerate(zip(task.class_names, class_colours(task.class_names), strict=True)):
-        t, p = truth[:, k], prediction[:, k]
-        cells = [
-            figure(v) for v in ((t.mean(), p.mean(), (p - t).mean(), np.abs(p - t).mean()) if len(t) else [None] * 4)
-        ]
-        spread = ((t - t.mean()) ** 2).sum() if len(t) else 0.0
-        cells.append(figure(1 - ((p - t) ** 2).sum() / spread) if spread > 0 else "n/a")
-        swatch = element("span", class_="swatch", style=f"background:{colour}")
-        extra = [figure(single[score].get(name)) for score in single]
-        rows.append([Markup(swatch + element("span", name)), *cells, *extra])
-    header = ["class", "true share", "predicted share", "bias", "MAE", "R²", *(f"{s}, on board" for s in single)]
-    return table("By class, predictions received on test chips", header, rows, limit=255)
-
-
 def _examples(record: MissionRecord) -> Markup:
     examples = record.examples
     if examples is None:
@@ -260,31 +188,7 @@ def _timeline(record: MissionRecord) -> Markup:
     )
 
 
-def _link(record: MissionRecord) -> Markup:
-    s = record.summary
-    sent, lost = s.get("frames_sent"), s.get("frames_lost")
-    totals = f"{size(s.get('uplink_bytes'))} up and {size(s.get('downlink_bytes'))} down"
-    share = f" ({100 * lost / sent:.2f} %)" if is_number(sent) and is_number(lost) and sent else ""
-    frames = f"{count(sent)} frames were sent, {count(lost)} of them lost{share}; {totals} in all."
-    alt = f"Cumulative bytes against mission time each way, and bytes by kind: {totals}. The tables have the figures."
-    figure_ = _picture(figures.link_figure(record), alt, "Passes are shaded; lost passes are hatched.")
-    kinds = [
-        _kinds(f"{way.capitalize()} by kind", kinds)
-        for way, kinds in sorted(record.bytes_by_kind.items(), reverse=True)
-    ]
-    return _section("link", "Link", element("p", frames), figure_, element("div", *kinds, class_="pair"))
-
-
-def _kinds(caption: str, kinds: Mapping[str, int]) -> Markup:
-    total = sum(kinds.values())
-    largest = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
-    rows = [[name, count(n), f"{100 * n / total:.1f} %" if total else "n/a"] for name, n in largest]
-    return element("div", table(caption, ["kind", "bytes", "share"], rows))
-
-
 def _operations(record: MissionRecord) -> Markup:
-    passes = [_pass_row(i, one) for i, one in enumerate(record.passes)]
-    header = ["no.", "station", "AOS", "LOS", "length [s]", "highest [°]", "outcome"]
     imaging = [
         [o.scene, mission_time(o.start_s), f"{o.end_s - o.start_s:.0f}", count(o.n_chips)] for o in record.imaging
     ]
@@ -295,13 +199,7 @@ def _operations(record: MissionRecord) -> Markup:
         element("div", table("Events by name", ["event", "count"], [[name, count(n)] for name, n in events])),
         class_="pair",
     )
-    return _section("operations", "Operations", table("Passes", header, passes), pair)
-
-
-def _pass_row(i: int, one: PassRecord) -> list[object]:
-    outcome = "lost" if one.lost else "in contact"
-    length, highest = f"{one.los_s - one.aos_s:.0f}", f"{one.max_elevation_deg:.1f}"
-    return [i + 1, one.station, mission_time(one.aos_s), mission_time(one.los_s), length, highest, outcome]
+    return _section("operations", "Operations", report_link.passes(record), pair)
 
 
 def _scenario(record: MissionRecord) -> Markup:

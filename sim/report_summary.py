@@ -124,21 +124,6 @@ def _against(value: float, reference: float) -> str:
     return f"{abs(change)} % {'below' if change < 0 else 'above'}"
 
 
-def link_preset(scenario: Mapping[str, Any]) -> str:
-    """The name of the scenario's link preset, or its rates, or n/a."""
-    link = scenario.get("link", scenario.get("link_preset"))
-    if not isinstance(link, Mapping):
-        return str(link) if link else "n/a"
-    for key in ("preset", "name"):
-        if link.get(key):
-            return str(link[key])
-    rates = [f"{name} {count(link[key])} bit/s" for name, key in RATES if is_number(link.get(key))]
-    return ", ".join(rates) or "n/a"
-
-
-RATES = (("up", "uplink_bps"), ("down", "downlink_bps"))
-
-
 def lost_passes(record: MissionRecord) -> int:
     """How many passes were lost."""
     return sum(one.lost for one in record.passes)
@@ -150,15 +135,15 @@ def key_figures(record: MissionRecord) -> list[tuple[str, str, str]]:
     sent, lost = s.get("frames_sent"), s.get("frames_lost")
     share = f"{100 * lost / sent:.1f} % lost" if is_number(sent) and is_number(lost) and sent else "none lost"
     labelled = f"{count(s.get('n_labelled'))} of {count(s.get('n_municipalities'))}"
-    per_row = s.get("label_bytes"), s.get("n_labelled")
-    rate = f"{per_row[0] / per_row[1]:.1f} B a municipality" if all(map(is_number, per_row)) and per_row[1] else ""
+    per_row = s.get("label_payload_bytes"), s.get("n_labelled")
+    rate = f"{per_row[0] / per_row[1]:.1f} B a municipality; " if all(map(is_number, per_row)) and per_row[1] else ""
     return [
         ("soft MAE", figure(s.get("mae_soft")), "lower is better"),
         ("argmax MAE", figure(s.get("mae_argmax")), "lower is better"),
         ("micro-F1", figure(s.get("f1_micro")), "higher is better"),
         ("IoU", figure(s.get("iou")), "higher is better"),
         ("soft R²", figure(s.get("r2_soft")), "higher is better"),
-        ("labels sent", size(s.get("label_bytes")), rate),
+        ("label files", size(s.get("label_payload_bytes")), f"{rate}{size(s.get('label_packet_bytes'))} in packets"),
         ("municipalities labelled", labelled, f"{count(s.get('n_chips'))} chips"),
         ("sent up in all", size(s.get("uplink_bytes")), f"{size(s.get('downlink_bytes'))} came down"),
         ("passes", count(s.get("passes")), f"{lost_passes(record)} lost; frames: {share}"),
@@ -180,6 +165,8 @@ def console_table(record: MissionRecord) -> Table:
         table.add_section()
         best = task.scores.get("mae_soft")
         table.add_row(escape(f"task {task.task_id}: {task.name[:40]}"), figure(best), "soft MAE, unseen municipalities")
+        received = figure(task.mae_soft_received)
+        table.add_row("  as received on the ground", received, "soft MAE, test chips among it")
         for baseline, scores in task.baselines.items():
             table.add_row(escape(f"  {baseline[:40]}"), figure(scores.get("mae_soft")), "soft MAE")
     table.add_section()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -25,8 +26,8 @@ from flight.config import (
 )
 from flight.learn import LEARNERS
 from ground.orders import CommandOrder, SequenceOrder, read_toml
-from sim.channel import DOWNLINK_BPS, LOSS, UPLINK_BPS, ChannelConfig
 from sim.orbit import STATIONS, Orbit, Station
+from sim.radio import RadioConfig
 
 
 @dataclass(frozen=True)
@@ -78,24 +79,12 @@ class CameraSection:
 
 
 @dataclass(frozen=True)
-class RadioSection:
-    """The radio, by presets; `sim.channel` lists them."""
-
-    uplink: str = described("uhf-9k6", ", ".join(UPLINK_BPS))
-    downlink: str = described("uhf-9k6", ", ".join(DOWNLINK_BPS))
-    loss: str = described(
-        "nominal", ", ".join(f"{k} {v.mean:.0%} in runs of {v.burst_frames:g}" for k, v in LOSS.items())
-    )
-    pass_loss: float = limited(0.0, 0, 1, "probability that a whole pass is lost")
-    lost_passes: tuple[int, ...] = described((), "numbers of passes that are lost; the first is 0")
-
-
-@dataclass(frozen=True)
 class LabelOrder:
     """An upload of labels: the training municipalities' rows of a task's table.
 
     `share` is how many of those rows; a later version should have more. An upload for a task that the imagery does not
-    have is left out, and the report says so.
+    have is left out, and the report says so. With `file` the rows are those of a packed label set of your own, for the
+    imagery's region.
     """
 
     at_h: float = limited(0.0, 0, 10000, "not before this mission hour")
@@ -103,6 +92,9 @@ class LabelOrder:
     version: int = limited(1, 1, 65535, "version of the label set")
     share: float = limited(1.0, 0, 1, "share of the training municipalities")
     levels: int = limited(64, 2, 255, "counts that a row is rounded to")
+    file: str = described(
+        "", "label set to send as it is (`swath-ground labels pack`), beside the scenario; only `at_h` counts with it"
+    )
 
 
 @dataclass(frozen=True)
@@ -130,7 +122,7 @@ class Scenario:
     orbit: OrbitSection = field(default_factory=OrbitSection)
     stations: tuple[StationSection, ...] = (StationSection("Svalbard"),)
     camera: CameraSection = field(default_factory=CameraSection)
-    radio: RadioSection = field(default_factory=RadioSection)
+    radio: RadioConfig = field(default_factory=RadioConfig)
     link: LinkConfig = field(default_factory=LinkConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     costs: CostConfig = field(default_factory=CostConfig)
@@ -150,6 +142,8 @@ class Scenario:
                 raise ConfigError(f"faults[{i}].kind: {fault.kind!r} is unknown; known are {', '.join(FAULTS)}")
         latest: dict[int, int] = {}
         for i, order in sorted(enumerate(self.labels), key=lambda item: item[1].at_h):
+            if order.file:
+                continue  # it has a version of its own
             if order.version <= latest.get(order.task, 0):
                 raise ConfigError(
                     f"labels[{i}].version: task {order.task} has version {latest[order.task]} before; use a later one"
@@ -162,7 +156,6 @@ class Scenario:
         self._within_the_mission()
         self.epoch()
         self.station_list()
-        self.channel()
 
     def _within_the_mission(self) -> None:
         """Nothing is ordered for a time at which the mission is over."""
@@ -216,23 +209,14 @@ class Scenario:
                 raise ConfigError(
                     f"stations[{i}]: {section.name!r} is not built in ({', '.join(STATIONS)}): give lat_deg and lon_deg"
                 )
-            found.append(dataclasses.replace(place, min_elevation_deg=section.min_elevation_deg))
+            found.append(replace(place, min_elevation_deg=section.min_elevation_deg))
         return found
-
-    def channel(self) -> ChannelConfig:
-        """What the radio is like."""
-        try:
-            preset = ChannelConfig.preset(self.radio.uplink, self.radio.downlink, self.radio.loss)
-        except ValueError as error:
-            raise ConfigError(f"radio.{error}") from error
-        return dataclasses.replace(preset, pass_loss=self.radio.pass_loss, lost_passes=self.radio.lost_passes)
 
     def flight_config(self) -> FlightConfig:
         """The configuration that flight is started with; link rates and seed are the scenario's."""
-        channel = self.channel()
-        radio = {name: getattr(channel, name) for name in ("uplink_bps", "downlink_bps", "turnaround_s")}
-        link = dataclasses.replace(self.link, **radio)
-        learner = dataclasses.replace(self.learner, seed=self.seed)
+        radio = self.radio
+        link = replace(self.link, uplink_bps=radio.up_bps, downlink_bps=radio.down_bps, turnaround_s=radio.turnaround_s)
+        learner = replace(self.learner, seed=self.seed)
         return FlightConfig(link, learner, self.costs, self.executive, self.caps, self.clock)
 
 
@@ -257,7 +241,8 @@ def load_scenario(name: str) -> Scenario:
         _check_rates(scenario, values.get("link", {}))
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from error
-    return scenario
+    beside = [replace(order, file=str(path.parent / order.file)) if order.file else order for order in scenario.labels]
+    return replace(scenario, labels=tuple(beside))
 
 
 def _read_sequences(values: dict[str, Any], directory: Path) -> None:
@@ -273,15 +258,12 @@ def _read_sequences(values: dict[str, Any], directory: Path) -> None:
 
 def _check_rates(scenario: Scenario, link: dict[str, Any]) -> None:
     """The rates are the radio's: a link section may only repeat them."""
-    channel = scenario.channel()
-    for name, bps, preset in (
-        ("uplink", channel.uplink_bps, scenario.radio.uplink),
-        ("downlink", channel.downlink_bps, scenario.radio.downlink),
-    ):
-        if link.get(f"{name}_bps", bps) != bps:
+    radio = scenario.radio
+    for way, bps, preset in (("uplink", radio.up_bps, radio.uplink), ("downlink", radio.down_bps, radio.downlink)):
+        if link.get(f"{way}_bps", bps) != bps:
             raise ConfigError(
-                f"link.{name}_bps: {link[f'{name}_bps']:g} contradicts radio.{name} = {preset!r}, which is {bps:g}; "
-                f"choose another preset and leave this out"
+                f"link.{way}_bps: {link[f'{way}_bps']:g} contradicts radio.{way} = {preset!r}, which is {bps:g}; "
+                f"choose another preset, or radio.{way}_bps, and leave this out"
             )
 
 
@@ -293,24 +275,20 @@ def reference() -> str:
         "TOML. What a file leaves out keeps its default. Built in: `swath-sim scenarios`.",
         "",
     ]
-    lines += _fields(Scenario, "Top level", "")
-    for each in dataclasses.fields(Scenario):
-        hint = get_type_hints(Scenario)[each.name]
-        one = get_args(hint)[0] if get_origin(hint) is tuple else hint
-        if dataclasses.is_dataclass(one) and isinstance(one, type):
-            title = f"[[{each.name}]]" if one is not hint else f"[{each.name}]"
-            lines += _fields(one, f"`{title}`", (one.__doc__ or "").strip())
-            lines += _nested(one, each.name)
+    lines += _fields(Scenario, "Top level", "") + _sections(Scenario, "")
     return "\n".join(lines)
 
 
-def _nested(section: type, path: str) -> list[str]:
-    """Sections for the lists of tables within a section."""
+def _sections(section: type, path: str) -> list[str]:
+    """The tables within a section, and those within them."""
     lines = []
-    for name, hint in get_type_hints(section).items():
-        one = get_args(hint)[0] if get_origin(hint) is tuple else None
-        if isinstance(one, type) and dataclasses.is_dataclass(one):
-            lines += _fields(one, f"`[[{path}.{name}]]`", (one.__doc__ or "").strip())
+    for each in dataclasses.fields(section):
+        hint = get_type_hints(section)[each.name]
+        one = get_args(hint)[0] if get_origin(hint) is tuple else hint
+        if dataclasses.is_dataclass(one) and isinstance(one, type):
+            title = f"[[{path}{each.name}]]" if one is not hint else f"[{path}{each.name}]"
+            lines += _fields(one, f"`{title}`", inspect.cleandoc(one.__doc__ or ""))
+            lines += _sections(one, f"{path}{each.name}.")
     return lines
 
 

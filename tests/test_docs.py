@@ -1,11 +1,17 @@
 """Pages that are made from the code say what the code says, and links lead somewhere."""
 
+import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from ground.cli import app as ground_app
+from ground.products import ProductArchive
 from ground.reference import page as dictionary_reference
+from sim.cli import app as sim_app
 from sim.plan import make_plan
 from sim.scenario import load_scenario
 from sim.scenario import reference as scenario_reference
@@ -35,6 +41,23 @@ def test_the_scenario_on_the_missions_page_can_be_flown(tmp_path):
     plan = make_plan(load_scenario(str(path)))
     assert len(plan.sent) == 2
     assert sum(overpass.cells.size for overpass in plan.overpasses) == plan.imagery.n_chips
+
+
+def test_every_command_on_the_uplink_page_runs_and_the_predictions_come_back(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "uplink.md").read_text(encoding="utf-8")
+    Path("mine.toml").write_text(re.search(r"```toml\n(.*?)```", text, re.S)[1], encoding="utf-8")
+    commands = re.findall(r"^\$ (.*)$", text, re.M)
+    assert len(commands) > 8
+    for command in commands:
+        program, *arguments = shlex.split(command)
+        result = CliRunner().invoke({"swath-sim": sim_app, "swath-ground": ground_app}[program], arguments)
+        assert result.exit_code == 0, f"{command}\n{result.output}"
+        assert result.output
+    assert ProductArchive.read(Path("mine/ground/products.parquet")).tasks == (1,)
+    summary = json.loads(Path("mine/summary.json").read_text(encoding="utf-8"))
+    assert summary["label_payload_bytes"] == Path("labels.bin").stat().st_size < summary["label_packet_bytes"]
+    assert summary["capture"]["frames"] == summary["frames_sent"] + summary["frames_duplicated"]
 
 
 def test_an_empty_scenario_can_be_flown(tmp_path):

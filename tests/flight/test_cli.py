@@ -7,6 +7,7 @@ import msgpack
 import pytest
 
 from flight import cli
+from flight.curve import new_certificate
 from flight.store import Store
 from flight.supervisor import EXIT_CONFIG
 from tests.flight.flight_world import KEYS, flown
@@ -34,7 +35,10 @@ def sockets(tmp_path):
     ("arguments", "words"),
     [
         (["--help"], ["run", "core", "status"]),
-        (["run", "--help"], ["--state", "--keys", "--config", "--radio", "--camera", "--epoch"]),
+        (
+            ["run", "--help"],
+            ["--state", "--keys", "--config", "--radio", "--camera", "--epoch", "--certificate", "--peers"],
+        ),
         (["status", "--help"], ["--state"]),
         (["--version"], ["swath-flight"]),
     ],
@@ -125,3 +129,22 @@ def test_only_what_flies_is_imported():
 def test_status_of_a_directory_that_holds_nothing_says_so(tmp_path, capsys):
     assert cli.main(["status", "--state", str(tmp_path)]) == 0
     assert "holds no records" in capsys.readouterr().out
+
+
+def test_an_endpoint_beyond_this_machine_is_refused_without_certificates(keys, tmp_path):
+    there = ["--radio", "tcp://10.0.0.2:7001", "--camera", f"ipc://{tmp_path}/camera"]
+    code, _, error = swath_flight("core", "--state", tmp_path / "state", "--keys", keys, *there)
+    assert code == EXIT_CONFIG and "--radio tcp://10.0.0.2:7001 leaves this machine unprotected" in error
+    alone = ["--certificate", tmp_path / "flight.key_secret"]
+    code, _, error = swath_flight("core", "--state", tmp_path / "state", "--keys", keys, *there, *alone)
+    assert code == EXIT_CONFIG and "--certificate and --peers belong together" in error
+
+
+def test_a_certificate_that_others_may_read_is_refused_by_name(keys, tmp_path):
+    public, secret = new_certificate("flight")
+    (tmp_path / "flight.key_secret").write_bytes(secret)
+    (tmp_path / "flight.key_secret").chmod(0o640)
+    (tmp_path / "modem.key").write_bytes(public)
+    curve = ["--certificate", tmp_path / "flight.key_secret", "--peers", tmp_path / "modem.key"]
+    code, _, error = swath_flight("run", "--state", tmp_path / "state", "--keys", keys, *sockets(tmp_path), *curve)
+    assert code == EXIT_CONFIG and "flight.key_secret: others may read it" in error

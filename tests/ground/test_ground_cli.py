@@ -13,6 +13,7 @@ from test_datasets import save  # a small dataset, in the same directory
 from typer.testing import CliRunner, Result
 
 from flight.config import LinkConfig
+from flight.curve import Curve
 from flight.link import labelset, parcel, product, region
 from flight.link.keys import KeyRing
 from ground import entry
@@ -112,6 +113,19 @@ def test_products_are_inspected_as_they_came_and_as_archived(table: Path) -> Non
     assert facts["task_1"]["chips"] == 3 and facts["task_1"]["label_versions"] == [2]
 
 
+def test_curve_certificates_are_a_pair_the_secret_one_for_its_owner_only_and_never_replaced(table: Path) -> None:
+    assert run("keys", "curve", "flight", "-o", "keys").exit_code == 0
+    assert run("keys", "curve", "modem", "-o", "keys").exit_code == 0
+    secret, public = Path("keys/flight.key_secret"), Path("keys/flight.key")
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+    assert "secret-key" in secret.read_text() and "secret-key" not in public.read_text()
+    curve = Curve.load(True, secret, Path("keys/modem.key"))
+    assert Curve.load(False, Path("keys/modem.key_secret"), public).peers == {curve.public}
+    again = run("keys", "curve", "flight", "-o", "keys")
+    assert again.exit_code == 1 and "exists already and is not replaced" in again.stderr
+    assert run("keys", "curve", "../flight").exit_code == 2
+
+
 def test_new_keys_are_for_their_owner_only_and_never_replace_a_file(table: Path) -> None:
     assert run("keys", "new", "-o", "keys.toml").exit_code == 0
     path = Path("keys.toml")
@@ -137,10 +151,8 @@ def test_the_active_key_is_changed_in_the_file_and_the_keys_are_not_shown(table:
 
 def test_help_shows_every_group() -> None:
     text = run("--help").stdout
-    assert all(
-        name in text
-        for name in ("keys", "labels", "region", "dataset", "products", "command", "sequence", "dictionary", "log")
-    )
+    groups = ("keys", "labels", "region", "dataset", "products", "capture", "command", "sequence", "dictionary", "log")
+    assert all(name in text for name in groups)
 
 
 def test_a_bare_install_says_what_to_install(

@@ -5,7 +5,7 @@ import pytest
 
 from flight.step import NEVER, Output, Step
 from sim.lockstep import LocalNode, Lockstep, LockstepError, wires
-from sim.processes import Child, Control, ProcessNode
+from sim.processes import Child, Control, ProcessNode, end_all
 from tests.sim.toy import PLAYERS, Player
 
 WIRING = wires((("left", "court"), ("right", "court")))
@@ -37,14 +37,13 @@ class ProcessPair:
         return Child(name, [toy, name, court, self.control.endpoint], self.log_directory / f"{name}.log")
 
     def relaunch(self, name: str) -> None:
-        self.nodes[name].child.stop(0.1)
+        end_all([self.nodes[name].child], 0.1)
         self.nodes[name].child = self.launch(name)
 
     def close(self) -> None:
         for node in self.nodes.values():
             node.stop()
-        for node in self.nodes.values():
-            node.child.stop(5.0)
+        end_all([node.child for node in self.nodes.values()], 5.0)
         self.control.close()
         self.sockets.cleanup()
 

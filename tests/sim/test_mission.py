@@ -7,11 +7,16 @@ import signal
 
 import pytest
 
+from flight.link.keys import KeyRing
+from ground.capture import Capture
+from ground.capture_cli import Sums
+from ground.describe import Describer
 from ground.products import ProductArchive, read_telemetry
 from sim.mission import Mission
 from sim.outcome import conclude
 from sim.plan import make_plan
 from sim.processes import ProcessNode
+from sim.radio import Outage, RadioConfig
 from sim.report import write_report, write_summary
 from sim.scenario import FaultOrder, LabelOrder, WorldSection, load_scenario
 
@@ -31,7 +36,7 @@ def scenario(learner="moments", faults=(), **changes):
         commands=(),
         camera=dataclasses.replace(demo.camera, revisit=False),
         faults=tuple(FaultOrder(at_h) for at_h in faults),
-        **changes,
+        **{"radio": dataclasses.replace(demo.radio, capture_mb=16.0), **changes},
     )
 
 
@@ -51,8 +56,9 @@ def undisturbed(tmp_path_factory):
     return fly(make_plan(scenario()), tmp_path_factory.mktemp("undisturbed"), in_process=True)
 
 
-def test_real_processes_and_one_process_give_the_same_summary(undisturbed, tmp_path):
-    _, record = fly(make_plan(scenario()), tmp_path)
+@pytest.mark.parametrize("tcp", [False, True])
+def test_real_processes_and_one_process_give_the_same_summary(undisturbed, tmp_path, tcp):
+    _, record = fly(make_plan(scenario()), tmp_path, tcp=tcp)
     assert comparable(record) == comparable(undisturbed[1])
     assert record.summary["completed"]
 
@@ -74,6 +80,43 @@ def test_the_ground_has_every_prediction_and_the_telemetry_as_parquet(undisturbe
     assert archive.classes(2) == record.tasks[1].class_names
     names = {name for _, _, name, _ in read_telemetry(mission.directory / "ground" / "telemetry.parquet")}
     assert {"housekeeping", "restarted", "labels-loaded", "model-ready"} <= names
+
+
+def test_the_capture_holds_every_frame_and_every_byte_that_both_ends_have_counted(undisturbed):
+    mission, record = undisturbed
+    sums, describer = Sums(), Describer(KeyRing.load(mission.directory / "spec" / "keys.toml"))
+    for captured in Capture(mission.directory / "radio.pcapng"):
+        sums.add(captured, describer.describe(captured.data, captured.direction))
+    facts = sums.report()
+    assert facts["bytes"]["up"] == record.bytes_by_kind["uplink"]
+    for way in ("up", "down"):
+        counted = record.radio[way]
+        assert facts["frames"][way]["in all"] == counted["offered"]["frames"] == facts["contents"][way]["tag good"]
+        assert facts["frames"][way]["passed"] == counted["delivered"]["frames"]
+        for cause, lost in counted["lost"].items():
+            assert facts["frames"][way][f"lost {cause.replace('_', ' ')}"] == lost["frames"]
+    assert record.summary["capture"]["file"] == "radio.pcapng" and not record.summary["capture"]["left_out"]
+
+
+def test_a_radio_with_everything_wrong_delays_a_mission_and_no_more(undisturbed, tmp_path):
+    bad = RadioConfig(
+        loss="poor",
+        half_duplex=True,
+        bit_error_rate=2e-5,
+        duplicate=0.1,
+        reorder=0.1,
+        elevation_loss=((10.0, 0.3), (25.0, 0.0)),
+        lost_passes=(2,),
+        outages=(Outage(1.80, 30.0),),
+    )
+    _, record = fly(make_plan(scenario(radio=bad)), tmp_path, in_process=True)
+    assert record.summary["completed"], record.summary["shortfalls"]
+    assert record.summary["weights_sha256"] == undisturbed[1].summary["weights_sha256"]
+    assert record.summary["frames_damaged"] and record.summary["frames_duplicated"]
+    assert [one.lost for one in record.passes][:3] == [False, True, False]
+    causes = {cause for way in ("up", "down") for cause in record.radio[way]["lost"]}
+    assert causes >= {"elevation", "outage", "pass_lost"}
+    assert "at low elevation" in write_report(record, tmp_path).read_text(encoding="utf-8")
 
 
 def test_report_and_summary_are_written(undisturbed, tmp_path):
@@ -143,7 +186,9 @@ def log_of(directory, name):
 def operations(tmp_path_factory):
     """The built-in scenario of operations: a drifting clock, a kill between upload and time tag, a sequence."""
     directory = tmp_path_factory.mktemp("operations")
-    return directory, fly(make_plan(load_scenario("operations")), directory, in_process=True)[1]
+    operations = load_scenario("operations")
+    quiet = dataclasses.replace(operations, radio=dataclasses.replace(operations.radio, loss="none"))  # events go once
+    return directory, fly(make_plan(quiet), directory, in_process=True)[1]
 
 
 def test_telecommands_are_executed_at_their_time_out_of_view_and_after_a_kill(operations):

@@ -147,3 +147,55 @@ def test_the_timeline_has_a_line_for_every_pass_overpass_order_and_fault():
     n = len(operations.contacts) + len(operations.overpasses) + len(operations.orders)
     assert len(lines) == n + len(operations.scenario.faults) and lines == sorted(lines, key=lambda line: line[:8])
     assert "01:30:00  command   ping echo=6 at 06:00:00, if late skip" in lines
+
+
+def saved(tmp_path, labels, name="labels.bin"):
+    (tmp_path / name).write_bytes(labelset.pack(labels))
+    return LabelOrder(file=str(tmp_path / name))
+
+
+def test_a_packed_label_set_goes_up_as_it_is(plan, tmp_path):
+    own = dataclasses.replace(plan.sent[0], version=7)
+    order = saved(tmp_path, own)
+    found = make_plan(scenario(labels=(order,)))
+    sent = next(o.item for o in found.orders if isinstance(o.item, File) and o.item.kind is FileKind.LABEL_SET)
+    assert sent.data == (tmp_path / "labels.bin").read_bytes() and sent.name == "labels-1-7"
+    assert found.label_bytes == len(sent.data) and found.sent[0].version == 7
+
+
+def test_a_packed_label_set_that_does_not_fit_is_named_with_what_was_expected(plan, tmp_path):
+    own = plan.sent[0]
+    few = dataclasses.replace(own, proportions=own.proportions[:5])
+    bad = {
+        r"5 municipalities of region 1, the imagery has 30 of region 1": few,
+        r"30 municipalities of region 9": dataclasses.replace(own, region_id=9),
+        r"task 8 with 5 classes, the imagery has task 1 \(5 classes\), 2": dataclasses.replace(own, task_id=8),
+    }
+    for message, labels in bad.items():
+        with pytest.raises(PlanError, match=rf"labels\[0\]\.file: .*labels\.bin: {message}"):
+            make_plan(scenario(labels=(saved(tmp_path, labels),)))
+    with pytest.raises(PlanError, match=r"labels\[1\]\.file: .*: version 1 of task 1 comes after 1"):
+        make_plan(scenario(labels=(LabelOrder(version=1), saved(tmp_path, dataclasses.replace(own, version=1)))))
+    with pytest.raises(PlanError, match=r"labels\[0\]\.file: .*none\.bin: No such file"):
+        make_plan(scenario(labels=(LabelOrder(file=str(tmp_path / "none.bin")),)))
+    (tmp_path / "junk.bin").write_bytes(b"junk")
+    with pytest.raises(PlanError, match=r"labels\[0\]\.file: .*junk\.bin: "):
+        make_plan(scenario(labels=(LabelOrder(file=str(tmp_path / "junk.bin")),)))
+
+
+def test_a_lost_pass_that_the_mission_does_not_have_is_an_error(plan):
+    radio = dataclasses.replace(plan.scenario.radio, lost_passes=(1, 99))
+    with pytest.raises(ValueError, match=r"radio\.lost_passes: there is no pass 99; the mission has \d+"):
+        make_plan(scenario(radio=radio))
+
+
+def test_every_contact_knows_how_high_the_satellite_stands_in_its_course(plan):
+    for contact in plan.contacts:
+        middle = contact.elevation_deg((contact.aos_s + contact.los_s) / 2)
+        assert max(contact.elevations_deg) == pytest.approx(contact.max_elevation_deg, abs=0.2)
+        assert contact.elevation_deg(contact.los_s) == pytest.approx(10.0, abs=0.01)
+        assert 10 < middle <= contact.max_elevation_deg + 0.01
+        station = next(s for s in plan.scenario.station_list() if s.name == contact.station)
+        t = np.linspace(contact.aos_s, contact.los_s, 97)
+        exact = plan.orbit.elevation_deg(station, t)
+        assert np.allclose([contact.elevation_deg(x) for x in t], exact, atol=0.15)

@@ -15,10 +15,14 @@ from fake_record import LAND_COVER, fake_record
 from matplotlib.image import imread
 from rich.console import Console
 
+from flight.step import Message
+from sim.channel import Channel
 from sim.figures import mark_rows, task_spans
-from sim.record import ExampleChips, Mark, MissionRecord, Sample, TaskResult
-from sim.report import console_table, split_scores, write_map_png, write_report, write_summary
+from sim.radio import RadioConfig
+from sim.record import ExampleChips, Mark, MissionRecord, PassRecord, Sample, TaskResult
+from sim.report import console_table, write_map_png, write_report, write_summary
 from sim.report_maps import edge_segments, received_error, task_maps
+from sim.report_scores import split_scores
 from sim.report_style import blend, class_colours, plain
 from sim.report_summary import figure, mission_time, size, verdict
 
@@ -299,3 +303,37 @@ def test_figures_are_written_as_people_read_them() -> None:
     assert mission_time(93784.0) == "T+1d 02:03:04"
     assert [figure(v) for v in (0.12345, -0.0001, float("nan"), None)] == ["0.123", "0.000", "n/a", "n/a"]
     assert plain("a$b\n\x07c") == r"a\$b ?c" and len(plain("x" * 100, 12)) == 12
+
+
+def test_scores_have_names_and_what_the_ground_received_stands_beside_the_model_on_board(tmp_path: Path) -> None:
+    record = fake_record()
+    task = record.tasks[0]
+    task.scores |= {"chip_accuracy": 0.8125, "ece": 0.0625}
+    task.mae_soft_received = 0.1234
+    text = write_report(record, tmp_path).read_text(encoding="utf-8")
+    assert "chip accuracy (higher is better)" in text and "calibration error, ECE (lower is better)" in text
+    assert "received on the ground" in text and "0.123" in text
+    assert not any(word in text for word in (">chip_accuracy<", ">ece<"))
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(console_table(record))
+    assert "as received on the ground" in console.export_text()
+
+
+def test_the_link_section_counts_frames_by_what_became_of_them_and_passes_from_one(tmp_path: Path) -> None:
+    record = fake_record()
+    contacts = [PassRecord(p.aos_s, p.los_s, p.station, p.max_elevation_deg) for p in record.passes]
+    channel = Channel(RadioConfig(lost_passes=(1,), bit_error_rate=1e-4, independent_loss=0.3), contacts, 3)
+    for contact in contacts[:2]:
+        for n in range(40):
+            t = contact.aos_s + n
+            channel.step(t, [Message(t, "station", n, "ground", bytes(256))])
+    record.radio = channel.report()
+    record.passes = channel.contacts
+    record.summary["capture"] = {"file": "radio.pcapng", "frames": 80, "bytes": 27000, "left_out": 3, "error": ""}
+    page = Page(write_report(record, tmp_path).read_text(encoding="utf-8"))
+    words = " ".join(page.words)
+    damaged = channel.report()["up"]["damaged"]["frames"]
+    assert damaged and re.search(rf"delivered with flipped bits\s+{damaged}\s+0", words)
+    assert re.search(r"lost: the whole pass lost\s+40\s+0", words) and "lost: singly" in words
+    assert re.search(r"\b1\s+Svalbard.*?lost\s+0 of 40\s+none\s+2\s+", words, re.DOTALL)
+    assert "radio.pcapng" in words and "3 frames were left out" in words

@@ -27,6 +27,9 @@ BAD = {
     "camera.revisit: expected bool": "[camera]\nrevisit = 1",
     "radio.uplink": '[radio]\nuplink = "carrier-pigeon"',
     "radio.loss": '[radio]\nloss = "terrible"',
+    "radio.bit_error_rate: 2.0 is not between": "[radio]\nbit_error_rate = 2",
+    "radio.outages[0].direction: 'sideways' is unknown": '[[radio.outages]]\ndirection = "sideways"',
+    "radio.elevation_loss[1]: 5 degrees is not above": "[radio]\nelevation_loss = [[10, 0.1], [5, 0]]",
     "learner.name: 'forest' is unknown": '[learner]\nname = "forest"',
     "link.frame_bytes: 100 is not between 160": "[link]\nframe_bytes = 100",
     r"stations[0]: 'Atlantis' is not built in": 'stations = [{ name = "Atlantis" }]',
@@ -90,6 +93,11 @@ def test_what_a_file_leaves_out_keeps_its_default_and_its_name_is_the_file_s(tmp
     assert scenario == build(Scenario, {"name": "mine", "duration_h": 6})
 
 
+def test_a_label_file_lies_beside_its_scenario(tmp_path):
+    (tmp_path / "mine.toml").write_text('[[labels]]\nfile = "labels.bin"\n')
+    assert load_scenario(str(tmp_path / "mine.toml")).labels[0].file == str(tmp_path / "labels.bin")
+
+
 def test_a_station_is_built_in_or_given_by_its_place():
     scenario = build(
         Scenario,
@@ -103,3 +111,9 @@ def test_flight_is_started_with_the_rates_of_the_radio_and_the_seed_of_the_scena
     scenario = build(Scenario, {"name": "x", "seed": 9, "radio": {"uplink": "vhf-1k2", "downlink": "sband-1m"}})
     config = scenario.flight_config()
     assert (config.link.uplink_bps, config.link.downlink_bps, config.learner.seed) == (1200.0, 1e6, 9)
+
+
+def test_coding_is_charged_to_the_pace_of_the_uplink_too():
+    scenario = build(Scenario, {"name": "x", "radio": {"charge_coding": True, "downlink_bps": 12000}})
+    assert scenario.flight_config().link.uplink_bps == 9600 * 7 / 8
+    assert scenario.flight_config().link.downlink_bps == 12000

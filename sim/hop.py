@@ -1,0 +1,80 @@
+"""The ZeroMQ hop of a simulated mission: sockets in a private directory, or TCP on the loopback with CurveZMQ.
+
+TCP here is what two machines have between them: the same endpoints, certificates and lists of peers, made for one run.
+Channel and camera bind, so that the others may come and go.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+
+from flight.curve import PUBLIC_SUFFIX, SECRET_SUFFIX, Curve, new_certificate
+from flight.edge import PortSpec
+
+End = tuple[str, str]  # node, port
+BINDERS = ("channel", "camera")
+TOWARDS_SPACE = ("station", "channel", "camera", "flight")  # of two nodes the later one is the CurveZMQ server
+_ENDPOINTS = "hop.json"
+
+
+def make_tcp(directory: Path, ends: Iterable[tuple[End, End]]) -> None:
+    """Choose TCP ports for the pairs of ends, and make a certificate for every node, in `directory`."""
+    endpoints = {}
+    for node in TOWARDS_SPACE:
+        public, secret = new_certificate(node)
+        _clients(directory, node).mkdir()
+        (directory / f"{node}{PUBLIC_SUFFIX}").write_bytes(public)
+        certificate(directory, node).touch(mode=0o600)
+        certificate(directory, node).write_bytes(secret)
+    for one, other in ends:
+        client, server = sorted((one[0], other[0]), key=TOWARDS_SPACE.index)
+        key = (directory / f"{client}{PUBLIC_SUFFIX}").read_bytes()
+        (_clients(directory, server) / f"{client}{PUBLIC_SUFFIX}").write_bytes(key)
+        endpoints[_name(one, other)] = f"tcp://127.0.0.1:{_free_port()}"
+    (directory / _ENDPOINTS).write_text(json.dumps(endpoints), encoding="utf-8")
+
+
+def is_tcp(directory: Path) -> bool:
+    """Whether the nodes meet over TCP."""
+    return (directory / _ENDPOINTS).exists()
+
+
+def port_spec(directory: Path, end: End, other: End) -> PortSpec:
+    """The port at `end`, which is joined to `other`."""
+    (node, port), binds = end, end[0] in BINDERS
+    if not is_tcp(directory):
+        return PortSpec(port, f"ipc://{directory}/{_name(end, other)}", binds)
+    endpoint = json.loads((directory / _ENDPOINTS).read_text(encoding="utf-8"))[_name(end, other)]
+    server = TOWARDS_SPACE.index(node) > TOWARDS_SPACE.index(other[0])
+    peers = _clients(directory, node) if server else directory / f"{other[0]}{PUBLIC_SUFFIX}"
+    return PortSpec(port, endpoint, binds, Curve.load(server, certificate(directory, node), peers))
+
+
+def protection(directory: Path, server: str) -> list[str]:
+    """The arguments of swath-flight, or of any server, that name its certificate and its peers; none without TCP."""
+    if not is_tcp(directory):
+        return []
+    return ["--certificate", str(certificate(directory, server)), "--peers", str(_clients(directory, server))]
+
+
+def certificate(directory: Path, node: str) -> Path:
+    """The secret certificate of a node."""
+    return directory / f"{node}{SECRET_SUFFIX}"
+
+
+def _clients(directory: Path, server: str) -> Path:
+    return directory / f"{server}-clients"
+
+
+def _name(one: End, other: End) -> str:
+    """The name of a wire: that of the end that binds it."""
+    return "-".join(one if one[0] in BINDERS else other)
+
+
+def _free_port() -> int:
+    """A TCP port that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
