@@ -11,8 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from flight.link.cfdp import codec
 from flight.link.cfdp import pdu as cfdp
-from flight.link.cfdp.destination import Destination, Reordering, State, rejection
+from flight.link.cfdp.destination import Destination, State, rejection
+from flight.link.cfdp.lost import Reordering
 from flight.link.cfdp.pdu import Finished, Pdu, Transaction
 from flight.link.cfdp.source import Source
 from flight.link.cfdp.timing import Timing
@@ -42,7 +44,7 @@ class Sending:
         """Take a datagram; one that is no PDU of this transaction is counted and ignored."""
         ours = self.source.transaction
         try:
-            transaction, pdu = cfdp.unpack(datagram)
+            transaction, pdu = codec.unpack(datagram)
         except RejectedError:
             self.ignored += 1
             return
@@ -51,7 +53,7 @@ class Sending:
             return
         if isinstance(pdu, Finished):
             status = cfdp.Status.ACTIVE if self.outcome is None else cfdp.Status.TERMINATED
-            self._acks.append(cfdp.pack(ours, cfdp.Ack(cfdp.Acknowledged.FINISHED, pdu.condition, status)))
+            self._acks.append(codec.pack(ours, cfdp.Ack(cfdp.Acknowledged.FINISHED, pdu.condition, status)))
         self.source.hear(pdu, now_s)
 
     def poll(self, now_s: float) -> bytes | None:
@@ -59,7 +61,7 @@ class Sending:
         if self._acks:
             return self._acks.popleft()
         taken = self.source.take(MAX_DATAGRAM_BYTES, now_s)
-        return cfdp.pack(self.source.transaction, taken[0]) if taken else None
+        return codec.pack(self.source.transaction, taken[0]) if taken else None
 
     def due(self) -> float:
         """When `poll` may have something."""
@@ -120,7 +122,7 @@ class Receiving:
     def hear(self, datagram: bytes, now_s: float) -> Transaction | None:
         """Take a datagram: the transaction that it belongs to; None if it was ignored, which is counted."""
         try:
-            transaction, pdu = cfdp.unpack(datagram)
+            transaction, pdu = codec.unpack(datagram)
             elsewhere = self._entity is not None and transaction.destination != self._entity
             if elsewhere or isinstance(pdu, Finished | cfdp.Nak | cfdp.KeepAlive):
                 raise RejectedError("bad_pdu", "not for this end")
@@ -202,14 +204,14 @@ class Receiving:
         """The next datagram that is due, and its transaction."""
         if self._replies:
             transaction, reply = self._replies.popleft()
-            return transaction, cfdp.pack(transaction, reply)
+            return transaction, codec.pack(transaction, reply)
         for key, destination in list(self._open.items()):
             if destination.due() <= now_s + TOLERANCE_S:
                 before = destination.state
                 pdu = destination.send(self._pdu_bytes, now_s)
                 self._note(key, destination, before)
                 if pdu is not None:
-                    return destination.transaction, cfdp.pack(destination.transaction, pdu)
+                    return destination.transaction, codec.pack(destination.transaction, pdu)
         return None
 
     def due(self) -> float:

@@ -75,6 +75,7 @@ def send(
     large: Annotated[bool, typer.Option(help="64-bit sizes and offsets.")] = False,
     pdu_bytes: PduBytes = 1024,
     rate_bps: Annotated[float, typer.Option(min=100, help="Greatest rate of PDUs [bit/s].")] = 1e7,
+    prompt: Annotated[bool, typer.Option(help="Ask for NAKs with Prompt PDUs once the EOF is acknowledged.")] = False,
     ack_timeout: AckTimeout = 1.0,
     ack_limit: AckLimit = 10,
     inactivity: Inactivity = 60.0,
@@ -95,7 +96,7 @@ def send(
     target, local = _address(to), _address(bind)
     if bind == ":0":
         local = ("::" if ":" in target[0] else "0.0.0.0", 0)  # noqa: S104 (replies may come from anywhere)
-    timing = Timing(ack_timeout, attempts=ack_limit, inactivity_s=inactivity)
+    timing = Timing(ack_timeout, attempts=ack_limit, inactivity_s=inactivity, prompts=prompt)
     try:
         data = _read(file)
         width = pdu_bytes - transaction.segment_overhead_bytes

@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias
 
 from flight.config import LinkConfig
 from flight.link import dictionary, state, tc
+from flight.link.cfdp import codec
 from flight.link.cfdp import pdu as cfdp
 from flight.link.cfdp.pdu import Pdu, Transaction
 from flight.link.cfdp.timing import Timing
@@ -348,7 +349,7 @@ class Endpoint:
 
     def _take_packet(self, what: Apid | FileKind, body: bytes, view_s: float) -> list[LinkEvent]:
         if what is Apid.FILE_REPORT or isinstance(what, FileKind):
-            return self._take_pdu(what, *cfdp.unpack(body), view_s)
+            return self._take_pdu(what, *codec.unpack(body), view_s)
         if (what is Apid.COMMAND) is not (self.role == "space"):
             raise RejectedError("unknown_apid", f"the {self.role} end takes no {what.name.lower()} packets")
         if what is Apid.COMMAND:

@@ -11,7 +11,9 @@ from typing import Any
 
 from flight.config import LinkConfig
 from flight.link import state
-from flight.link.cfdp.destination import Destination, Reordering, State, rejection
+from flight.link.cfdp.codec import pack
+from flight.link.cfdp.destination import Destination, State, rejection
+from flight.link.cfdp.lost import Reordering
 from flight.link.cfdp.pdu import (
     Ack,
     Acknowledged,
@@ -25,13 +27,13 @@ from flight.link.cfdp.pdu import (
     Prompt,
     Status,
     Transaction,
-    pack,
 )
 from flight.link.cfdp.timing import Timing
 from flight.link.contact import NEVER, NOW, TOLERANCE_S
-from flight.link.errors import LinkError, RejectedError, StateError
+from flight.link.errors import LinkError, RejectedError
 from flight.link.events import FileReceived, FileRefused, LinkEvent, Progress
 from flight.link.packet import FileKind
+from flight.link.receiving_state import DESTINATION, FINISHED, of_destination, of_finished, to_destination, to_finished
 from flight.link.transfer import File, name_allowed, short_reason
 
 REMEMBERED = 1024
@@ -147,8 +149,7 @@ class Receiver:
             if oldest is None or view_s - oldest.destination.touched_s < self._timing.inactivity_s:  # 4.10.1
                 raise RejectedError("too_many_transfers", f"transfer {transaction.number}: {len(going)} are under way")
             del self._open[oldest.transfer_id]
-        destination = Destination(transaction, self._config.max_file_bytes, self._timing, self._reordering)
-        entry = self._open[transaction.number] = Incoming(kind, destination)
+        entry = self._open[transaction.number] = Incoming(kind, self._destination(transaction))
         return entry
 
     def _check(self, entry: Incoming, metadata: Metadata, view_s: float) -> None:
@@ -273,78 +274,20 @@ class Receiver:
     def save(self) -> dict[str, Any]:
         """Files under way and finished ones, as plain values."""
         self._save_at = NEVER
-        under_way = [_saved(entry) for entry in self._open.values()]
-        closed = [[number, *_finished(c.finished), c.checksum, c.size] for number, c in self._closed.items()]
+        under_way = [[n, e.kind.value, *of_destination(e.destination)] for n, e in self._open.items()]
+        closed = [[number, *of_finished(c.finished), c.checksum, c.size] for number, c in self._closed.items()]
         return {"open": under_way, "closed": closed}
 
     def restore(self, saved: Any) -> None:
         """Go on with what was saved; a whole file that was not accepted is handed over again when the sender asks."""
         under_way, closed = state.fields(saved, "receiver", open=list, closed=list)
-        for number, *told, value, size in state.entries(closed, "receiver.closed", int, int, bool, int, str, int, int):
-            self._closed[number] = _Closed(_told(told, f"receiver.closed.{number}"), value, size)
-        kinds = (int, int, list, list, list, list, bool, bytes, list)
-        for number, kind, *rest in state.entries(under_way, "receiver.open", *kinds):
+        for number, *told, value, size in state.entries(closed, "receiver.closed", int, *FINISHED, int, int):
+            self._closed[number] = _Closed(to_finished(told, f"receiver.closed.{number}"), value, size)
+        for number, kind, *rest in state.entries(under_way, "receiver.open", int, int, *DESTINATION):
             path = f"receiver.open.{number}"
             state.check(kind in list(FileKind), f"{path}.kind", kind)
-            self._open[number] = Incoming(FileKind(kind), self._restored(number, path, *rest))
+            destination = to_destination(self._entities, number, rest, self._destination, path)
+            self._open[number] = Incoming(FileKind(kind), destination)
 
-    def _restored(
-        self,
-        number: int,
-        path: str,
-        header: list[Any],
-        metadata: list[Any],
-        eof: list[Any],
-        finished: list[Any],
-        suspended: bool,
-        data: bytes,
-        extents: list[Any],
-    ) -> Destination:
-        wide = state.entries([header], f"{path}.header", int, int, bool, bool, bool)[0]
-        transaction = Transaction(*self._entities, number, *wide)
-        state.check(all(1 <= width <= 8 for width in wide[:2]), f"{path}.header", header)
-        destination = Destination(transaction, self._config.max_file_bytes, self._timing, self._reordering)
-        if metadata:
-            kinds = (int, str, str, int, bool)
-            destination.metadata = Metadata(*state.entries([metadata], f"{path}.metadata", *kinds)[0])
-            state.check(name_allowed(destination.metadata.destination_name), f"{path}.metadata", metadata)
-        if eof:
-            destination.eof = Eof(*state.entries([eof], f"{path}.eof", int, int)[0])
-        end = 0
-        for start, stop in state.entries(extents, f"{path}.extents", int, int):
-            state.check(end <= start < stop <= len(data), f"{path}.extents", start)
-            destination.got.add(start, stop)
-            end = stop
-        destination.buffer, destination.suspended, destination.touched_s = bytearray(data), suspended, 0.0
-        state.check(end == len(data) <= (destination.size or len(data)), f"{path}.data", len(data))
-        if finished:
-            told = state.entries([finished], f"{path}.finished", int, bool, int, str)[0]
-            destination.finish(_told(told, f"{path}.finished"), 0.0)
-        return destination
-
-
-def _finished(finished: Finished) -> list[Any]:
-    return [finished.condition.value, finished.complete, finished.file_status.value, finished.message]
-
-
-def _told(saved: Any, path: str) -> Finished:
-    condition, complete, status, message = saved
-    try:
-        return Finished(Condition(condition), complete, FileStatus(status), short_reason(message))
-    except ValueError as error:
-        raise StateError(f"{path}: {error}") from None
-
-
-def _saved(entry: Incoming) -> list[Any]:
-    d, t, m = entry.destination, entry.destination.transaction, entry.destination.metadata
-    return [
-        entry.transfer_id,
-        entry.kind.value,
-        [t.id_bytes, t.number_bytes, t.acknowledged, t.crc, t.large],
-        [m.size, m.source_name, m.destination_name, m.checksum_type, m.closure] if m else [],
-        [d.eof.checksum, d.eof.size] if d.eof else [],
-        _finished(d.finished) if d.state is State.FINISHED else [],
-        d.suspended,
-        d.data,
-        [list(extent) for extent in d.got],
-    ]
+    def _destination(self, transaction: Transaction) -> Destination:
+        return Destination(transaction, self._config.max_file_bytes, self._timing, self._reordering)

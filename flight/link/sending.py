@@ -12,7 +12,8 @@ from typing import Any
 
 from flight.config import LinkConfig
 from flight.link import state
-from flight.link.cfdp.pdu import Ack, Acknowledged, Condition, Finished, Pdu, Status, Transaction, pack
+from flight.link.cfdp.codec import pack
+from flight.link.cfdp.pdu import Ack, Acknowledged, Condition, Finished, Pdu, Status, Transaction
 from flight.link.cfdp.source import Source, State
 from flight.link.cfdp.timing import Timing
 from flight.link.contact import NEVER, NOW, TOLERANCE_S

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from spacepackets.cfdp import TransmissionMode
 from typer.testing import CliRunner
 
-from flight.link.cfdp import checksum
+from flight.link.cfdp import checksum, codec
 from flight.link.cfdp import pdu as cfdp
 from flight.link.cfdp.pdu import Condition, FileStatus, Transaction
 from flight.link.cfdp.source import Source
@@ -174,8 +174,8 @@ def test_any_choice_of_header_and_checksum_brings_the_file_over_a_lossy_link(siz
 
 
 def answers(into: Receiving, pdu: cfdp.Pdu, transaction: Transaction, now_s: float = 0.0) -> list[cfdp.Pdu]:
-    into.hear(cfdp.pack(transaction, pdu), now_s)
-    return [cfdp.unpack(datagram)[1] for datagram in drained(into.poll, now_s)]
+    into.hear(codec.pack(transaction, pdu), now_s)
+    return [codec.unpack(datagram)[1] for datagram in drained(into.poll, now_s)]
 
 
 @pytest.mark.parametrize(
@@ -191,23 +191,23 @@ def answers(into: Receiving, pdu: cfdp.Pdu, transaction: Transaction, now_s: flo
 )
 def test_options_in_metadata_are_ignored_unless_they_ask_for_something(tlv, refused):
     files, t = {}, Transaction(1, 2, 3)
-    raw = bytearray(cfdp.pack(t, cfdp.Metadata(0, "a", "a"))) + tlv
+    raw = bytearray(codec.pack(t, cfdp.Metadata(0, "a", "a"))) + tlv
     raw[2] += len(tlv)
     into = receiving(files)
     into.hear(bytes(raw), 0.0)
-    into.hear(cfdp.pack(t, cfdp.Eof(0, 0)), 0.0)
+    into.hear(codec.pack(t, cfdp.Eof(0, 0)), 0.0)
     assert (files == {}) is refused
     assert [arrival.finished.success for arrival in into.arrivals] == [not refused]
 
 
 def test_an_unknown_checksum_type_counts_as_none_and_is_told():
     files, t = {}, Transaction(1, 2, 3)
-    raw = bytearray(cfdp.pack(t, cfdp.Metadata(3, "a", "a")))
+    raw = bytearray(codec.pack(t, cfdp.Metadata(3, "a", "a")))
     raw[t.header_bytes + 1] |= 0x09
     into = receiving(files)
     into.hear(bytes(raw), 0.0)
-    into.hear(cfdp.pack(t, cfdp.FileData(0, b"abc")), 0.0)
-    into.hear(cfdp.pack(t, cfdp.Eof(1234, 3)), 0.0)
+    into.hear(codec.pack(t, cfdp.FileData(0, b"abc")), 0.0)
+    into.hear(codec.pack(t, cfdp.Eof(1234, 3)), 0.0)
     assert files == {"a": b"abc"}
     assert into.arrivals[0].finished.condition is Condition.UNSUPPORTED_CHECKSUM_TYPE
 
@@ -217,9 +217,9 @@ def test_two_entities_may_use_the_same_sequence_number():
     into = receiving(files)
     for source in (1, 9):
         t = Transaction(source, 2, 3)
-        into.hear(cfdp.pack(t, cfdp.Metadata(1, "x", f"from-{source}")), 0.0)
-        into.hear(cfdp.pack(t, cfdp.FileData(0, b"%d" % source)), 0.0)
-        into.hear(cfdp.pack(t, cfdp.Eof(checksum.compute(checksum.CRC_32, b"%d" % source), 1)), 0.0)
+        into.hear(codec.pack(t, cfdp.Metadata(1, "x", f"from-{source}")), 0.0)
+        into.hear(codec.pack(t, cfdp.FileData(0, b"%d" % source)), 0.0)
+        into.hear(codec.pack(t, cfdp.Eof(checksum.compute(checksum.CRC_32, b"%d" % source), 1)), 0.0)
     assert files == {"from-1": b"1", "from-9": b"9"}
 
 
@@ -228,7 +228,7 @@ def test_a_file_that_cannot_be_written_is_refused_with_the_reason():
         raise OSError(28, "No space left on device")
 
     into, t = Receiving(full, TIMING, 1 << 20), Transaction(1, 2, 3)
-    into.hear(cfdp.pack(t, cfdp.Metadata(0, "a", "a")), 0.0)
+    into.hear(codec.pack(t, cfdp.Metadata(0, "a", "a")), 0.0)
     *_, finished = answers(into, cfdp.Eof(0, 0), t)
     assert finished.condition is Condition.FILESTORE_REJECTION and finished.message == "No space left on device"
 

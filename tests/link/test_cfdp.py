@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from link_world import CONFIG, content
 
-from flight.link.cfdp import checksum
+from flight.link.cfdp import checksum, codec
 from flight.link.cfdp import pdu as cfdp
-from flight.link.cfdp.destination import Destination, Reordering, State
+from flight.link.cfdp.destination import Destination, State
 from flight.link.cfdp.extents import Extents
+from flight.link.cfdp.lost import Reordering
 from flight.link.cfdp.pdu import (
     Ack,
     Acknowledged,
@@ -122,14 +123,22 @@ def test_an_eof_that_came_while_suspended_is_acted_upon_after_resume():
     assert sent(end, 100.0) == [Nak(0, 1000, ((300, 400),))]
 
 
+def test_a_report_that_was_cut_short_by_a_suspension_does_not_stay_due():
+    end = fed(content(20_000), set(range(0, 200, 2)))
+    assert isinstance(end.send(ROOM, 0.0), Ack) and isinstance(end.send(ROOM, 0.0), Nak)
+    end.suspend()
+    assert end.due() > 0.0 and end.send(ROOM, 0.0) is None
+
+
 def test_resume_tells_the_sender_where_to_go_on_even_if_nothing_is_missing_so_far():
     data = content(1000)
     end, out = fed(data[:400], ended=False), source(data)
-    out.begun, out.announce = True, False
+    out.begun = True
+    out.restart()
     end.suspend()
     end.resume(5.0)
     (nak,) = sent(end, 5.0)
-    assert nak == Nak(0, 400)
+    assert nak == Nak(0, 400) and taken(out, 5.0) == [Prompt()]
     out.hear(nak, 5.0)
     assert taken(out, 5.0)[0] == FileData(400, data[400:500])
 
@@ -140,7 +149,7 @@ def test_a_nak_longer_than_a_pdu_goes_on_in_the_next_one():
     end = fed(data, lost)
     found = [pdu for pdu in sent(end) if isinstance(pdu, Nak)]
     assert len(found) > 3
-    assert all(len(cfdp.pack(T, pdu)) <= ROOM for pdu in found)
+    assert all(len(codec.pack(T, pdu)) <= ROOM for pdu in found)
     assert [request for pdu in found for request in pdu.requests] == [(100 * n, 100 * n + 100) for n in sorted(lost)]
     assert [pdu.start for pdu in found] == [0, *(pdu.end for pdu in found[:-1])] and found[-1].end == 20_000
 
@@ -251,7 +260,7 @@ def test_a_finished_that_comes_again_is_acknowledged_by_a_sender_that_knows_noth
     end = Sender(CONFIG, (1, 2), ROOM, TIMING)
     assert end.hear(T, Finished(), 0.0) == []
     unit = end.take(ROOM, 0.0)
-    assert cfdp.unpack(unit.body) == (T, Ack(Acknowledged.FINISHED, Condition.NO_ERROR, cfdp.Status.UNRECOGNIZED))
+    assert codec.unpack(unit.body) == (T, Ack(Acknowledged.FINISHED, Condition.NO_ERROR, cfdp.Status.UNRECOGNIZED))
     assert end.take(ROOM, 0.0) is None
 
 
@@ -266,6 +275,21 @@ def test_a_source_sends_metadata_data_and_eof_once_and_then_waits():
     assert taken(out, 1.0) == [eof(data)]
     out.hear(Ack(Acknowledged.EOF, Condition.NO_ERROR), 1.5)
     assert taken(out, 2.0) == [] and taken(out, 2.5) == [Prompt()]
+
+
+def test_without_prompts_a_source_leaves_it_to_the_destination_to_ask():
+    out = source(content(100), dataclasses.replace(CANCELS, prompts=False, inactivity_s=50.0))
+    taken(out)
+    out.hear(Ack(Acknowledged.EOF, Condition.NO_ERROR), 1.0)
+    assert [t for t in range(2, 50) if taken(out, float(t))] == []
+    assert taken(out, 51.0)[0].condition is Condition.INACTIVITY_DETECTED
+
+
+def test_a_nak_that_claims_more_than_was_sent_makes_a_source_skip_nothing():
+    out = source(content(1000))
+    out.take(ROOM, 0.0), out.take(ROOM, 0.0)
+    out.hear(Nak(0, 1000), 1.0)
+    assert taken(out, 1.0)[0].offset == 100
 
 
 def test_what_was_asked_for_is_sent_again_and_the_receiver_asked_in_the_same_breath():
@@ -389,7 +413,7 @@ def transaction(number: int) -> Transaction:
 def reports(end: Receiver, view_s: float = 0.0) -> list[cfdp.Pdu]:
     found = []
     while body := end.report(ROOM, view_s):
-        found.append(cfdp.unpack(body)[1])
+        found.append(codec.unpack(body)[1])
     return found
 
 
@@ -550,11 +574,11 @@ def test_a_restarted_sender_is_quiet_until_it_knows_how_far_the_receiver_has_com
     saved = out.save()
     again = Sender(CONFIG, (1, 2), ROOM, TIMING)
     again.restore(saved)
-    assert cfdp.unpack(again.take(ROOM, 0.0).body)[1] == Prompt()
+    assert codec.unpack(again.take(ROOM, 0.0).body)[1] == Prompt()
     assert again.take(ROOM, 0.9) is None
     again.hear(transaction(1), Nak(0, 1500, ((0, 100),)), 0.9)
     width = again.segment_bytes
-    first, second = (cfdp.unpack(again.take(ROOM, 0.9).body)[1] for _ in range(2))
+    first, second = (codec.unpack(again.take(ROOM, 0.9).body)[1] for _ in range(2))
     assert (first.offset, len(first.data)) == (0, 100) and second.offset == 1500 and len(second.data) <= width
     assert again.unfinished()[0].source.quiet_until == NOW
 

@@ -8,7 +8,7 @@ from spacepackets.cfdp.pdu import EofPdu, FileDataPdu, MetadataParams, MetadataP
 from spacepackets.cfdp.pdu.file_data import FileDataParams, RecordContinuationState, SegmentMetadata
 from spacepackets.util import ByteFieldGenerator
 
-from flight.link.cfdp import checksum
+from flight.link.cfdp import checksum, codec
 from flight.link.cfdp import pdu as cfdp
 from flight.link.cfdp.pdu import Condition, FileStatus, Transaction
 from flight.link.errors import LinkError, RejectedError
@@ -36,13 +36,13 @@ TRANSACTIONS = st.builds(Transaction, SMALL, SMALL, SMALL, st.integers(1, 8), st
 @settings(max_examples=300, deadline=None)
 @given(TRANSACTIONS, PDUS, st.binary(max_size=3))
 def test_every_pdu_comes_back_as_packed_with_any_header_and_whatever_follows(transaction, pdu, after):
-    assert cfdp.unpack(cfdp.pack(transaction, pdu) + after) == (transaction, pdu)
+    assert codec.unpack(codec.pack(transaction, pdu) + after) == (transaction, pdu)
 
 
 @settings(max_examples=200, deadline=None)
 @given(PDUS, st.sampled_from([1, 2, 4, 8]), st.sampled_from([1, 2, 4, 8]), BITS, BITS)
 def test_the_library_reads_what_we_pack_and_packs_the_same_bytes(pdu, id_bytes, number_bytes, crc, large):
-    packed = cfdp.pack(Transaction(1, 2, 3, id_bytes, number_bytes, True, crc, large), pdu)
+    packed = codec.pack(Transaction(1, 2, 3, id_bytes, number_bytes, True, crc, large), pdu)
     if isinstance(pdu, cfdp.Eof):
         return  # it reads the condition code unshifted
     assert bytes(PduFactory.from_raw(packed).pack()) == packed
@@ -59,21 +59,21 @@ def test_what_the_library_packs_is_read(large, crc):
     conf = library_conf(large, crc)
     t = Transaction(300, 400, 500, 2, 2, True, crc, large)
     metadata = MetadataPdu(conf, MetadataParams(True, ChecksumType.MODULAR, 9, "a", "b"))
-    assert cfdp.unpack(bytes(metadata.pack())) == (t, cfdp.Metadata(9, "a", "b", checksum.MODULAR, True))
+    assert codec.unpack(bytes(metadata.pack())) == (t, cfdp.Metadata(9, "a", "b", checksum.MODULAR, True))
     eof = EofPdu(conf, b"\x00\x00\x01\x00", 9, condition_code=ConditionCode.CANCEL_REQUEST_RECEIVED)
-    assert cfdp.unpack(bytes(eof.pack())) == (t, cfdp.Eof(256, 9, Condition.CANCEL_REQUEST_RECEIVED))
+    assert codec.unpack(bytes(eof.pack())) == (t, cfdp.Eof(256, 9, Condition.CANCEL_REQUEST_RECEIVED))
     described = SegmentMetadata(RecordContinuationState.START_AND_END, b"about it")
     data = FileDataPdu(library_conf(large, crc), FileDataParams(b"abc", 7, described))
-    assert cfdp.unpack(bytes(data.pack())) == (t, cfdp.FileData(7, b"abc"))
+    assert codec.unpack(bytes(data.pack())) == (t, cfdp.FileData(7, b"abc"))
     nak = NakPdu(library_conf(large, crc), 0, 9, [(0, 0), (3, 6)])
-    assert cfdp.unpack(bytes(nak.pack())) == (t, cfdp.Nak(0, 9, ((0, 0), (3, 6))))
+    assert codec.unpack(bytes(nak.pack())) == (t, cfdp.Nak(0, 9, ((0, 0), (3, 6))))
 
 
 @settings(max_examples=300)
 @given(st.binary(max_size=80))
 def test_any_bytes_are_a_pdu_or_refused(data):
     try:
-        cfdp.unpack(data)
+        codec.unpack(data)
     except RejectedError as error:
         assert error.reason == "bad_pdu"
 
@@ -81,35 +81,35 @@ def test_any_bytes_are_a_pdu_or_refused(data):
 @settings(max_examples=300, deadline=None)
 @given(TRANSACTIONS, PDUS, st.lists(st.tuples(st.integers(0, 400), SMALL), min_size=1, max_size=3))
 def test_a_damaged_pdu_is_a_pdu_or_refused(transaction, pdu, damage):
-    packed = bytearray(cfdp.pack(transaction, pdu))
+    packed = bytearray(codec.pack(transaction, pdu))
     for place, value in damage:
         packed[place % len(packed)] = value
     try:
-        cfdp.unpack(bytes(packed))
+        codec.unpack(bytes(packed))
     except RejectedError as error:
         assert error.reason == "bad_pdu"
 
 
 @given(TRANSACTIONS.filter(lambda t: t.crc), PDUS, st.data())
 def test_a_flipped_bit_is_found_by_the_crc(transaction, pdu, data):
-    packed = bytearray(cfdp.pack(transaction, pdu))
+    packed = bytearray(codec.pack(transaction, pdu))
     place = data.draw(st.integers(4, len(packed) - 1))
     packed[place] ^= 1 << data.draw(st.integers(0, 7))
     with pytest.raises(RejectedError, match="CRC"):
-        cfdp.unpack(bytes(packed))
+        codec.unpack(bytes(packed))
 
 
 def test_our_headers_are_seven_bytes():
     assert Transaction.smallest(1, 2, 255).header_bytes == 7
     assert Transaction.smallest(1, 2, 256).header_bytes == 8
-    assert len(cfdp.pack(Transaction.smallest(1, 2, 3), cfdp.FileData(0, bytes(200)))) == 211
+    assert len(codec.pack(Transaction.smallest(1, 2, 3), cfdp.FileData(0, bytes(200)))) == 211
 
 
 def test_a_pdu_that_goes_the_wrong_way_is_refused():
-    packed = bytearray(cfdp.pack(Transaction(1, 2, 3), cfdp.Nak(0, 9)))
+    packed = bytearray(codec.pack(Transaction(1, 2, 3), cfdp.Nak(0, 9)))
     packed[0] ^= 0x08
     with pytest.raises(RejectedError, match="wrong way"):
-        cfdp.unpack(bytes(packed))
+        codec.unpack(bytes(packed))
 
 
 @pytest.mark.parametrize("name", ["", ".hidden", "a/b", "..", "a b", "ä", "a" * (MAX_NAME_CHARS + 1), "a\n"])

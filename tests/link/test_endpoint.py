@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from link_world import CONFIG, KEYS, Radio, World, content
 
 from flight.link import state
+from flight.link.cfdp import codec
 from flight.link.cfdp import pdu as cfdp
 from flight.link.channels import max_data_bytes
 from flight.link.dictionary import Telecommand, Telemetry, encode
@@ -320,9 +321,9 @@ def test_a_replayed_frame_is_counted_and_changes_nothing():
         (packet(0x10, b"\x03" + bytes(4) + b"\xff"), "bad_field"),
         (packet(0x20, b"x"), "bad_pdu"),
         (packet(0x42, b"\x01"), "bad_pdu"),
-        (packet(0x20, cfdp.pack(cfdp.Transaction(1, 2, 1), cfdp.FileData(0, b"x"))), "bad_pdu"),
-        (packet(0x42, cfdp.pack(cfdp.Transaction(1, 3, 1), cfdp.FileData(0, b"x"))), "bad_pdu"),
-        (packet(0x42, cfdp.pack(cfdp.Transaction(1, 2, 1), cfdp.FileData(2**32 - 1, b"x"))), "segment_out_of_range"),
+        (packet(0x20, codec.pack(cfdp.Transaction(1, 2, 1), cfdp.FileData(0, b"x"))), "bad_pdu"),
+        (packet(0x42, codec.pack(cfdp.Transaction(1, 3, 1), cfdp.FileData(0, b"x"))), "bad_pdu"),
+        (packet(0x42, codec.pack(cfdp.Transaction(1, 2, 1), cfdp.FileData(2**32 - 1, b"x"))), "segment_out_of_range"),
     ],
 )
 def test_a_bad_packet_in_an_authentic_frame_is_counted_and_changes_nothing(payload, reason):

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from link_world import CONFIG, Radio, World, content
 
+from flight.link.cfdp import codec
 from flight.link.cfdp import pdu as cfdp
 from flight.link.errors import LinkError, LinkFullError
 from flight.link.events import FileDelivered, FileFailed, FileRefused, PacketRejected
@@ -413,7 +414,7 @@ def test_nobody_shouts_at_a_dead_spacecraft_for_a_whole_pass():
 def test_events_name_a_hostile_pdu_in_an_authentic_frame():
     world = World()
     world.contact(True)
-    body = cfdp.pack(cfdp.Transaction(1, 2, 9), cfdp.FileData(2**31, b"x"))
+    body = codec.pack(cfdp.Transaction(1, 2, 9), cfdp.FileData(2**31, b"x"))
     world.ground.endpoint._urgent.put(0, LABELS, body)
     world.run(1)
     assert [event.reason for event in world.space.of(PacketRejected)] == ["segment_out_of_range"]

@@ -1,18 +1,16 @@
-"""The receiving side of one transaction (727.0-B-5 4.6.1.2, 4.6.4.3 to 4.6.4.7, 4.7, 4.11.2.3).
+"""The receiving side of one transaction (727.0-B-5 4.6.1.2, 4.6.4.3, 4.7, 4.11.2.3).
 
-Gaps are reported once each when they have been there for `nak_delay_s` (immediate mode), and all of them when the
-sender asks (EOF, Prompt), when it falls silent after the EOF, and when a pass begins. A NAK that does not fit a PDU
-goes on in the next one. A whole file waits for the word of its owner, which the Finished PDU carries until that is
-acknowledged. Late originals are told from losses by the reordering that the channel has shown so far.
+Data may come in any order and any cut, before the metadata and after the EOF. A whole file waits for the word of its
+owner, which the Finished PDU carries until that is acknowledged.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from enum import Enum, auto
 
 from flight.link.cfdp import checksum
 from flight.link.cfdp.extents import Extents
+from flight.link.cfdp.lost import LostSegments, Reordering
 from flight.link.cfdp.pdu import (
     NAK_REQUEST_BYTES,
     Ack,
@@ -24,7 +22,6 @@ from flight.link.cfdp.pdu import (
     Finished,
     KeepAlive,
     Metadata,
-    Nak,
     Pdu,
     Prompt,
     Status,
@@ -35,19 +32,6 @@ from flight.link.contact import NEVER, NOW, TOLERANCE_S
 from flight.link.errors import RejectedError
 
 MAX_EXTENTS = 4096
-MAX_NAK_PDUS = 8
-_MOST_LATE_S = 2.0
-
-
-class Reordering:
-    """How late PDUs have come behind later ones [s]; what is younger than that may still come."""
-
-    def __init__(self) -> None:
-        self.late_s = 0.0
-
-    def note(self, late_s: float) -> None:
-        """A PDU came so much later than one that was sent after it."""
-        self.late_s = min(max(self.late_s, late_s), _MOST_LATE_S)
 
 
 class State(Enum):
@@ -73,7 +57,6 @@ class Destination:
         self.transaction = transaction
         self.max_bytes = max_bytes
         self.timing = timing
-        self.reordering = reordering
         self.state = State.RECEIVING
         self.suspended = False
         self.metadata: Metadata | None = None
@@ -85,14 +68,8 @@ class Destination:
         self._acks: list[Condition] = []  # EOFs to acknowledge
         self._keep_alive = False
         self._finished_at = NEVER
-        self._gap_at = NEVER  # gaps before `_gap_end` are to be reported then, once each
-        self._gap_end = 0
-        self._reported_end = 0
-        self._nak_at = NEVER  # everything that lacks is to be reported then
-        self._scope: tuple[int, int] | None = None  # what is left to report of a NAK sequence
-        self._naks = 0
         self._tries = 0
-        self._advances: deque[tuple[float, int]] = deque(maxlen=64)
+        self._lost = LostSegments(transaction, timing, reordering)
 
     @property
     def size(self) -> int | None:
@@ -142,12 +119,10 @@ class Destination:
         if self.state is not State.RECEIVING or not data.data:
             return
         start, end = data.offset, data.offset + len(data.data)
-        if end > (self.max_bytes if self.size is None else self.size):  # 4.6.1.2.7 c)
-            raise RejectedError(
-                "segment_out_of_range", f"transaction {self.transaction.number}: bytes {start} to {end}"
-            )
-        if len(self.got) >= MAX_EXTENTS:
-            raise RejectedError("segment_out_of_range", f"transaction {self.transaction.number}: {MAX_EXTENTS} gaps")
+        beyond = end > (self.max_bytes if self.size is None else self.size)  # 4.6.1.2.7 c)
+        if beyond or len(self.got) >= MAX_EXTENTS:
+            found = f"bytes {start} to {end} of {self.size}, {len(self.got)} gaps"
+            raise RejectedError("segment_out_of_range", f"transaction {self.transaction.number}: {found}")
         before, progress = self.got.size, self.got.end
         if end > len(self.buffer):
             self.buffer.extend(bytes(end - len(self.buffer)))
@@ -156,26 +131,7 @@ class Destination:
         self.got.add(start, end)
         if self.got.size == before:
             return
-        self._tries = 0  # 4.6.4.7: progress is data that were missing, wherever they belong
-        if self._nak_at != NEVER and self._nak_at > view_s + self.reordering.late_s:
-            self._nak_at = view_s + 2 * self.timing.response_s
-        if start < progress and start >= self._reported_end:
-            self._note_late(start, view_s)
-        elif start > progress:
-            self._take_gap(end, view_s)
-        if end > progress:
-            self._advances.append((view_s, end))
-
-    def _note_late(self, start: int, view_s: float) -> None:
-        """Data that nobody asked for again came behind later data."""
-        passed_s = next((t for t, end in self._advances if end > start), view_s)
-        self.reordering.note(view_s - passed_s)
-
-    def _take_gap(self, end: int, view_s: float) -> None:
-        """Data are missing before those that came: say so once they cannot be late any more (4.6.4.3.1)."""
-        if self.timing.immediate_nak and self.transaction.acknowledged and self._gap_at == NEVER:
-            self._gap_at = view_s + max(self.timing.nak_delay_s, 2 * self.reordering.late_s)
-            self._gap_end = end
+        self._lost.arrived(start, end, progress, view_s)
 
     def _take_eof(self, eof: Eof, view_s: float) -> None:
         if self.transaction.acknowledged and eof.condition not in self._acks:
@@ -204,24 +160,19 @@ class Destination:
         """The sender wants to know what is missing, or that nothing is."""
         if self.state is State.FINISHED:
             self._finished_at = NOW
-        elif self.transaction.acknowledged:
-            self._nak_at = min(self._nak_at, view_s + self.reordering.late_s)
-        elif self.lacks:
-            self._nak_at = view_s + self.timing.response_s  # the check timer of class 1 (4.6.3.3 b)
+        elif self.transaction.acknowledged or self.lacks:
+            self._lost.asked(view_s)
 
     def _complete(self) -> None:
         if self.state is not State.RECEIVING or self.suspended or self.lacks or not (self.metadata and self.eof):
             return
         kind = self.metadata.checksum_type  # 4.2.2.8: a type that is not known counts as the null checksum
-        if (
-            checksum.compute(kind, self.buffer) != self.eof.checksum
-            and checksum.supported(kind)
-            and kind != checksum.NULL
-        ):
+        checked = kind != checksum.NULL and checksum.supported(kind)
+        if checked and checksum.compute(kind, self.buffer) != self.eof.checksum:
             self.finish(Finished(Condition.FILE_CHECKSUM_FAILURE, True, FileStatus.DISCARDED_DELIBERATELY), NOW)
         else:
             self.state = State.WHOLE
-            self._gap_at = self._nak_at = NEVER
+            self._lost.stop()
 
     def accepted(self) -> Finished:
         """What to say of a file that is safe: 4.2.2.8 asks for a word if its checksum could not be computed."""
@@ -233,8 +184,7 @@ class Destination:
         self.finished = finished
         self.state = State.FINISHED
         self.suspended = False
-        self._gap_at = self._nak_at = NEVER
-        self._scope = None
+        self._lost.stop()
         self._tries = 0
         self.touched_s = max(self.touched_s, view_s)
         self._finished_at = NOW
@@ -247,9 +197,9 @@ class Destination:
 
     def due(self) -> float:
         """Seconds in view at which there may be something to send, or a limit is reached."""
-        if self._acks or self._keep_alive or self._scope:
+        if self._acks or self._keep_alive:
             return NOW
-        return NEVER if self.suspended else min(self._finished_at, self._gap_at, self._nak_at, self._given_up_at)
+        return NEVER if self.suspended else min(self._finished_at, self._lost.due(), self._given_up_at)
 
     @property
     def _given_up_at(self) -> float:
@@ -273,8 +223,10 @@ class Destination:
             self.finish(Finished(Condition.INACTIVITY_DETECTED, False, FileStatus.DISCARDED_DELIBERATELY), view_s)
         if self._finished_at <= view_s + TOLERANCE_S and self.state is State.FINISHED:
             return self._send_finished(view_s)
-        self._start_nak(view_s)
-        return self._nak(room) if self._scope else None
+        if not self._lost.begin(self.got, self.eof.size if self.eof else None, self.lacks, view_s):
+            limit = Condition.NAK_LIMIT_REACHED if self.transaction.acknowledged else Condition.CHECK_LIMIT_REACHED
+            self.finish(Finished(limit, False, FileStatus.DISCARDED_DELIBERATELY), view_s)
+        return self._lost.next(room, self.got, self.metadata is None)
 
     def _send_finished(self, view_s: float) -> Pdu | None:
         self._tries += 1
@@ -284,59 +236,17 @@ class Destination:
         if limit or view_s - self.touched_s > self.timing.inactivity_s:
             self.state, self._finished_at = State.CLOSED, NEVER
             return None
-        self._finished_at = view_s + self._interval(self.timing.response_s)
+        slow = self._tries > self.timing.attempts
+        self._finished_at = view_s + (self.timing.slow_s or 0.0 if slow else self.timing.response_s)
         return self.finished
-
-    def _interval(self, normal_s: float) -> float:
-        limit = self._tries > self.timing.attempts
-        return self.timing.slow_s if limit and self.timing.slow_s is not None else normal_s
-
-    def _start_nak(self, view_s: float) -> None:
-        """Begin a NAK sequence if one is due (4.6.4.3.2: its scope)."""
-        now = view_s + TOLERANCE_S
-        if self._nak_at <= now:
-            self._tries += 1
-            if self._tries > self.timing.attempts and self.timing.slow_s is None:  # 4.6.4.7
-                limit = Condition.NAK_LIMIT_REACHED if self.transaction.acknowledged else Condition.CHECK_LIMIT_REACHED
-                self.finish(Finished(limit, False, FileStatus.DISCARDED_DELIBERATELY), view_s)
-                return
-            self._nak_at = view_s + self._interval(2 * self.timing.response_s) if self.eof and self.lacks else NEVER
-            if self.transaction.acknowledged:
-                self._scope = (0, self.eof.size if self.eof else self.got.end)
-                self._reported_end = self._scope[1]
-                self._gap_at, self._naks = NEVER, 0
-        elif self._gap_at <= now:
-            self._gap_at = NEVER
-            start, end = self._reported_end, min(self._gap_end, self.got.end)
-            if next(self.got.gaps(start, end), None):
-                self._scope, self._naks = (start, end), 0
-            self._reported_end = max(start, end)
-            if self.got.end > self._reported_end and next(self.got.gaps(self._reported_end, self.got.end), None):
-                self._take_gap(self.got.end, view_s)
-
-    def _nak(self, room: int) -> Nak:
-        """The next PDU of a NAK sequence: as many requests as fit (4.6.4.3.4), and the scope that they cover."""
-        start, end = self._scope or (0, 0)
-        t = self.transaction
-        most = (room - t.header_bytes - 1 - 2 * t.offset_bytes - 2 * t.crc) // (2 * t.offset_bytes)
-        requests = [] if self.metadata else [(0, 0)]  # 4.6.4.3.3
-        if self._naks:
-            requests = []
-        self._scope, self._naks = None, self._naks + 1
-        for gap in self.got.gaps(start, end):
-            if len(requests) == most:
-                covered = requests[-1][1]
-                if self._naks < MAX_NAK_PDUS:
-                    self._scope = (covered, end)
-                return Nak(start, covered, tuple(requests))
-            requests.append(gap)
-        return Nak(start, end, tuple(requests))
 
     # Suspension, and passes.
 
     def suspend(self) -> None:
         """Say nothing but acknowledgements, and hand nothing over, until `resume` (4.11.2.7)."""
         self.suspended = self.state in (State.RECEIVING, State.WHOLE)
+        if self.suspended:
+            self._lost.pause()
 
     def resume(self, view_s: float) -> None:
         """Go on after a suspension (4.6.7.3): say what is missing, or how far reception has come."""
@@ -349,7 +259,7 @@ class Destination:
         if self.state is State.FINISHED:
             self._finished_at = NOW
         elif self.transaction.acknowledged and self.state is State.RECEIVING:
-            self._nak_at = view_s
+            self._lost.begin_pass(view_s)
 
 
 def rejection(reason: str) -> Finished:

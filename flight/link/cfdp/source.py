@@ -2,7 +2,7 @@
 
 Metadata, file data and EOF go out once; what NAKs ask for goes out again, before data that were never sent. When
 nothing is left to send, and at the beginning of a pass, the source asks: with the EOF until that is acknowledged
-(4.7.1), then with Prompt (NAK) PDUs (4.6.4.5), so that the answer comes one turnaround after the last byte. An ask
+(4.7.1), then with Prompt (NAK) PDUs (5.2.7), so that the answer comes one turnaround after the last byte. An ask
 rides in the same frame as the data before it if there is room. Time is in seconds in view and stands still at LOS.
 """
 
@@ -73,7 +73,8 @@ class Source:
         self.offset = 0  # everything before it was sent once
         self.wanted = Extents()  # sent, and asked for again
         self.announce = True
-        self.unsure = False  # `offset` is from a saved state: the receiver may have more
+        self.restarted = False  # `offset` is from a saved state: the receiver may have more
+        self.unsure = False  # and it has not been asked
         self.prompt = False
         self.ask_at = NEVER
         self.quiet_until = NOW
@@ -142,7 +143,7 @@ class Source:
         if again:
             self.wanted.remove(start, end)
         else:
-            self.offset = end
+            self.offset, self.restarted = end, False
         self._sent_s[start // width] = view_s
         if not self.left_bytes:
             self.ask_at = NOW
@@ -151,6 +152,9 @@ class Source:
     def _ask(self, room: int, view_s: float) -> tuple[Pdu, bool] | None:
         """EOF (4.6.1.1.9), or Prompt (NAK) once that is acknowledged; both again until there is an answer."""
         if self.transaction.segment_overhead_bytes + 16 > room:
+            return None
+        if self.state is State.CLOSING and not self.timing.prompts:
+            self.ask_at = self.heard_s + self.timing.inactivity_s
             return None
         self.asks += 1
         slow = self.asks > self.timing.attempts and self.timing.slow_s is not None
@@ -206,11 +210,11 @@ class Source:
 
         The receiver has all else between the ends of the scope, even if this end does not remember to have sent it.
         """
-        if self.quiet_until > view_s and not nak.start:
-            self.offset = 0
+        if self.restarted:
+            before = 0 if self.quiet_until > view_s and not nak.start else self.offset
+            end = min(nak.end, len(self.data))
+            self.offset = end if nak.start <= before < end else before
         self.quiet_until = NOW
-        if nak.start <= self.offset < min(nak.end, len(self.data)):
-            self.offset = min(nak.end, len(self.data))
         width = self.segment_bytes
         for start, end in nak.requests:
             if not start and not end:
@@ -264,5 +268,5 @@ class Source:
     def restart(self) -> None:
         """This end comes from a saved state: what was sent since then is not known."""
         self.announce = not self.begun
-        self.unsure = self.prompt = self.begun and self.state is not State.CANCELLING
+        self.restarted = self.unsure = self.prompt = self.begun and self.state is not State.CANCELLING
         self.ask_at = NOW

@@ -15,11 +15,12 @@ class Timing:
     Args:
         response_s: what is answered at once is answered by then: the positive acknowledgement timer (4.7.1).
         frame_s: how long this end's radio takes for a PDU; what was sent later than that ago was not heard yet.
-        nak_delay_s: a gap is reported when it is this old, so that reordering is not taken for loss (4.6.4.4).
+        nak_delay_s: a gap is reported when it is this old, so that reordering is not taken for loss.
         attempts: repetitions without an answer before a limit fault (4.7.1, 4.6.4.7).
         slow_s: interval after that, if the fault is ignored; None to cancel the transaction instead (4.8).
         inactivity_s: a transaction of which nothing was heard for so long is given up (4.10).
-        immediate_nak: whether gaps are reported before the end of the file (4.6.4.4) or only from then on (4.6.4.6).
+        immediate_nak: whether gaps are reported before the end of the file (4.6.4.3.1) or only from then on (4.6.4.6).
+        prompts: whether a source asks with Prompt PDUs, or leaves it to the destination's timers.
     """
 
     response_s: float
@@ -29,6 +30,7 @@ class Timing:
     slow_s: float | None = None
     inactivity_s: float = 600.0
     immediate_nak: bool = True
+    prompts: bool = True
 
     @classmethod
     def over_radio(
