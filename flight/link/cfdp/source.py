@@ -143,7 +143,7 @@ class Source:
         if again:
             self.wanted.remove(start, end)
         else:
-            self.offset, self.restarted = end, False
+            self.offset = end
         self._sent_s[start // width] = view_s
         if not self.left_bytes:
             self.ask_at = NOW
