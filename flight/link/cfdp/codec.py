@@ -10,6 +10,7 @@ from __future__ import annotations
 import binascii
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 from itertools import pairwise
 
 from spacepackets.cfdp import CrcFlag, LargeFileFlag, PduConfig, TransmissionMode
@@ -34,7 +35,7 @@ from spacepackets.cfdp.pdu.metadata import MetadataParams
 from spacepackets.cfdp.pdu.prompt import ResponseRequired
 from spacepackets.cfdp.tlv import EntityIdTlv, FilestoreActionCode, FilestoreResponseStatusCode, FileStoreResponseTlv
 from spacepackets.exceptions import BytesTooShortError
-from spacepackets.util import ByteFieldGenerator
+from spacepackets.util import ByteFieldGenerator, UnsignedByteField
 
 from flight.link.cfdp import checksum
 from flight.link.cfdp.pdu import (
@@ -65,19 +66,25 @@ _RESERVED_MESSAGE = b"cfdp"  # 6.1: proxy and directory operations begin so
 def pack(transaction: Transaction, pdu: Pdu) -> bytes:
     """The bytes of a PDU."""
     t = transaction
-    widths = [width if width in LIBRARY_WIDTHS else 8 for width in (t.id_bytes, t.number_bytes)]
+    widths, fields = _fields(t)
     conf = PduConfig(
-        ByteFieldGenerator.from_int(widths[0], t.source),
-        ByteFieldGenerator.from_int(widths[0], t.destination),
-        ByteFieldGenerator.from_int(widths[1], t.number),
+        *fields,
         TransmissionMode.ACKNOWLEDGED if t.acknowledged else TransmissionMode.UNACKNOWLEDGED,
         LargeFileFlag.LARGE if t.large else LargeFileFlag.NORMAL,
         CrcFlag.NO_CRC,
     )
     packed = bytes(_to_library(conf, t, pdu).pack())
-    if widths == [t.id_bytes, t.number_bytes] and not t.crc:
+    if widths == (t.id_bytes, t.number_bytes) and not t.crc:
         return packed
     return _with_header(packed[4 + 2 * widths[0] + widths[1] :], packed[0], packed[3] & 0x88, t)
+
+
+@lru_cache(maxsize=64)
+def _fields(t: Transaction) -> tuple[tuple[int, int], tuple[UnsignedByteField, UnsignedByteField, UnsignedByteField]]:
+    """Widths that the library takes, and source, destination and number in them; it spends most of a header on these."""
+    ids, number = (width if width in LIBRARY_WIDTHS else 8 for width in (t.id_bytes, t.number_bytes))
+    make = ByteFieldGenerator.from_int
+    return (ids, number), (make(ids, t.source), make(ids, t.destination), make(number, t.number))
 
 
 def _with_header(field: bytes, first: int, flags: int, t: Transaction) -> bytes:
@@ -91,7 +98,6 @@ def _with_header(field: bytes, first: int, flags: int, t: Transaction) -> bytes:
 
 
 def _to_library(conf: PduConfig, t: Transaction, pdu: Pdu) -> AbstractPduBase:
-    fault = EntityIdTlv(t.destination.to_bytes(shortest_width(t.destination), "big"))
     match pdu:
         case FileData():
             return FileDataPdu(conf, FileDataParams(pdu.data, pdu.offset))
@@ -99,12 +105,11 @@ def _to_library(conf: PduConfig, t: Transaction, pdu: Pdu) -> AbstractPduBase:
             kind = ChecksumType(pdu.checksum_type)
             return MetadataPdu(conf, MetadataParams(pdu.closure, kind, pdu.size, pdu.source_name, pdu.destination_name))
         case Eof():
-            fault = EntityIdTlv(t.source.to_bytes(shortest_width(t.source), "big"))
-            location = fault if pdu.condition else None
+            location = _entity(t.source) if pdu.condition else None
             return EofPdu(conf, pdu.checksum.to_bytes(4, "big"), pdu.size, location, pdu.condition)
         case Finished():
             delivery = DeliveryCode.DATA_COMPLETE if pdu.complete else DeliveryCode.DATA_INCOMPLETE
-            location = fault if pdu.condition not in (0, Condition.UNSUPPORTED_CHECKSUM_TYPE) else None
+            location = _entity(t.destination) if pdu.condition not in (0, Condition.UNSUPPORTED_CHECKSUM_TYPE) else None
             responses = [_response(pdu.message)] if pdu.message else []
             return FinishedPdu(conf, FinishedParams(pdu.condition, delivery, pdu.file_status, responses, location))
         case Ack():
@@ -115,6 +120,11 @@ def _to_library(conf: PduConfig, t: Transaction, pdu: Pdu) -> AbstractPduBase:
             return PromptPdu(conf, ResponseRequired.KEEP_ALIVE if pdu.keep_alive else ResponseRequired.NAK)
         case KeepAlive():
             return KeepAlivePdu(conf, pdu.progress)
+
+
+def _entity(number: int) -> EntityIdTlv:
+    """The end at which a fault was found (5.4.6)."""
+    return EntityIdTlv(number.to_bytes(shortest_width(number), "big"))
 
 
 def _response(message: str) -> FileStoreResponseTlv:
