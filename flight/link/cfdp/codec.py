@@ -81,7 +81,7 @@ def pack(transaction: Transaction, pdu: Pdu) -> bytes:
 
 @lru_cache(maxsize=64)
 def _fields(t: Transaction) -> tuple[tuple[int, int], tuple[UnsignedByteField, UnsignedByteField, UnsignedByteField]]:
-    """Widths that the library takes, and source, destination and number in them; it spends most of a header on these."""
+    """Widths that the library takes, and source, destination and number in them: most of the work of a header."""
     ids, number = (width if width in LIBRARY_WIDTHS else 8 for width in (t.id_bytes, t.number_bytes))
     make = ByteFieldGenerator.from_int
     return (ids, number), (make(ids, t.source), make(ids, t.destination), make(number, t.number))
