@@ -15,6 +15,7 @@ from typing import Any
 
 from flight.config import LinkConfig
 from flight.link import dictionary, tc, tm
+from flight.link.cfdp import codec
 from flight.link.cfdp import pdu as cfdp
 from flight.link.channels import Reception
 from flight.link.errors import RejectedError
@@ -178,7 +179,7 @@ def describe_body(what: Apid | FileKind, body: bytes) -> Layer:
 def describe_unit(body: bytes) -> Layer:
     """A protocol data unit of a file transfer."""
     try:
-        transaction, unit = cfdp.unpack(body)
+        transaction, unit = codec.unpack(body)
     except RejectedError as error:
         return Layer("file", {"bytes": len(body)}, str(error))
     values = {each.name: _plain(getattr(unit, each.name)) for each in dataclasses.fields(unit)}

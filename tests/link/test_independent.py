@@ -8,9 +8,6 @@ parse them, so its frames are compared with ours byte by byte.
 import io
 
 import pytest
-from fprime_gds.common.communication.ccsds.space_data_link import SpaceDataLinkFramerDeframer
-from fprime_gds.common.communication.ccsds.space_packet_splitter import SpacePacketSplitterFramerDeframer
-from fprime_gds.common.communication.ccsds.tm_frame_aggregator import TmFrameAggregatorFramerDeframer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from link_world import CONFIG, KEYS, World, content
@@ -24,6 +21,11 @@ from flight.link.frame import SECURITY_HEADER, TAG_BYTES, Channel, Direction, Fr
 from flight.link.packet import IDLE_APID, FileKind, Packer, idle, split
 from flight.link.security import SecureChannel
 from flight.link.transfer import File
+
+pytest.importorskip("fprime_gds", reason="needs fprime-gds: pip install 'swath[interop]'")
+from fprime_gds.common.communication.ccsds.space_data_link import SpaceDataLinkFramerDeframer
+from fprime_gds.common.communication.ccsds.space_packet_splitter import SpacePacketSplitterFramerDeframer
+from fprime_gds.common.communication.ccsds.tm_frame_aggregator import TmFrameAggregatorFramerDeframer
 
 SMALL = LinkConfig(frame_bytes=160)
 
