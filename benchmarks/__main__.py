@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from benchmarks import rows
 
-NAMES = ("learners", "accuracy")
+NAMES = ("learners", "accuracy", "codec")
 
 
 def parser() -> argparse.ArgumentParser:

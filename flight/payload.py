@@ -7,9 +7,8 @@ written through `flight.store`: files when they arrive, the rest in checkpoints.
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,13 @@ from flight.config import FlightConfig
 from flight.ingest import Chip
 from flight.learn import LEARNERS, Learner, StateError, load_state
 from flight.learn.features import check_chip_shape
-from flight.link import labelset, region
+from flight.link import labelset
 from flight.link.labelset import LabelSet
 from flight.link.pack import CodecError
 from flight.link.parcel import Model
 from flight.link.product import DIGEST_BYTES, Product
 from flight.link.region import Region
+from flight.region_intake import Kept, RegionIntake
 from flight.store import Archive, StateFormatError, Store
 from flight.telemetry import short
 
@@ -60,8 +60,8 @@ class Payload:
         self.config = config
         self.store = store
         self.emit = emit
-        self.region: Region | None = None
-        self.region_crc = 0
+        self.kept: Kept | None = None
+        self.intake: RegionIntake | None = None
         self.labels: LabelSet | None = None
         self.learner: Learner = self._new_learner()
         self.archive: Archive | None = None
@@ -82,24 +82,67 @@ class Payload:
         return self.labels.version if self.labels is not None else 0
 
     def receive_region(self, data: bytes) -> None:
-        """Put a region file on disk and use it. Another region than before starts the statistics anew."""
+        """Decode a region file or a patch, put the region on disk and use it, all at once."""
+        self.begin_region(data)
+        while self.decoding:
+            self.decode_region(1 << 20)
+        self.take_region()
+
+    def begin_region(self, data: bytes) -> None:
+        """Begin to decode a region file or a patch; RefusedError if it is none, or one of another region."""
         try:
-            new = region.unpack(data, self.config.link)
+            self.intake = RegionIntake(data, self.kept, self.config.link, self.config.executive.kernels)
         except CodecError as error:
             raise RefusedError(str(error)) from error
-        self.store.put("region", data)
-        self._forget_labels_of_others(new)
-        if zlib.crc32(data) == self.region_crc:
+
+    @property
+    def decoding(self) -> bool:
+        """Whether a region is on its way in and has more to be decoded."""
+        return self.intake is not None and self.intake.more
+
+    @property
+    def to_decode(self) -> int:
+        """About how many cells of it are left."""
+        return self.intake.left if self.intake is not None else 0
+
+    def decode_region(self, n_cells: int) -> None:
+        """Decode `n_cells` more of the region on its way in."""
+        if self.intake is not None:
+            self.intake.advance(n_cells)
+
+    def take_region(self) -> None:
+        """Put the region that was decoded on disk and use it; RefusedError if it is none.
+
+        One that only adds municipalities to the present one leaves statistics, labels and model as they are: chips seen
+        before count as the map then was. Any other region starts all of them anew.
+        """
+        if self.intake is None:
             return
-        self._use_region(new, zlib.crc32(data))
+        try:
+            kept = self.intake.result()
+        except CodecError as error:
+            self.intake = None
+            raise RefusedError(str(error)) from error
+        self.store.put("region", kept.dump())
+        if self.kept is None or kept.region.digest != self.region_crc:
+            self._forget_labels_of_others(kept)
+            grown = self.region_crc in kept.carries
+            self._use_region(kept)
+            if grown and self.labels is not None:
+                self.resume_task(self.labels.task_id)
+            elif not grown:
+                self._start_anew()
+        self.intake = None
+
+    def _start_anew(self) -> None:
         self.labels = None
         self.learner = self._new_learner()
-        self.learner.region_id = new.region_id
+        self.learner.region_id = self.region.region_id if self.region is not None else 0
         self.progress.predicted, self.progress.model_digest = 0, b""
         self.archive = None
         self._archive_path().unlink(missing_ok=True)
 
-    def _forget_labels_of_others(self, new: Region) -> None:
+    def _forget_labels_of_others(self, new: Kept) -> None:
         """Make room for the label sets of a new region."""
         for name in self._label_records():
             data = self.store.get(name)
@@ -111,14 +154,24 @@ class Payload:
     def _label_records(self) -> list[str]:
         return [name for name in self.store.names() if name.startswith("labels-")]
 
-    def _use_region(self, new: Region, crc: int) -> None:
-        self.region, self.region_crc = new, crc
+    @property
+    def region(self) -> Region | None:
+        """The region in use."""
+        return self.kept.region if self.kept is not None else None
+
+    @property
+    def region_crc(self) -> int:
+        """The digest that names its version; 0 without one."""
+        return self.kept.region.digest if self.kept is not None else 0
+
+    def _use_region(self, kept: Kept) -> None:
+        self.kept, new = kept, kept.region
         self.learner.region_id = new.region_id
-        self.emit("region-loaded", region_id=new.region_id, municipalities=len(new.codes))
+        self.emit("region-loaded", region_id=new.region_id, municipalities=len(new.codes), version=new.digest)
 
     def receive_labels(self, data: bytes) -> LabelSet:
         """Put a label set on disk, and learn it now if it says so."""
-        labels = self._checked_labels(data, self.region)
+        labels = self._checked_labels(data, self.kept)
         name = f"labels-{labels.task_id}"
         known = self._label_records()
         if name not in known and len(known) >= self.config.executive.max_tasks:
@@ -133,7 +186,7 @@ class Payload:
         data = self.store.get(f"labels-{task_id}")
         if data is None:
             raise RefusedError(f"no label set of task {task_id} on board")
-        self._use_labels(self._checked_labels(data, self.region))
+        self._use_labels(self._checked_labels(data, self.kept))
 
     def resume_task(self, task_id: int) -> None:
         """Go on with a task after a restart; if its label set cannot be used, say so and go on without one."""
@@ -142,18 +195,21 @@ class Payload:
         except RefusedError as error:
             self.emit("record-damaged", record=f"labels-{task_id}", reason=short(error))
 
-    def _checked_labels(self, data: bytes, where: Region | None) -> LabelSet:
+    def _checked_labels(self, data: bytes, where: Kept | None) -> LabelSet:
+        """The label set in a file; municipalities that joined the region since it was made have no row in it."""
         try:
             labels = labelset.unpack(data, self.config.link)
         except CodecError as error:
             raise RefusedError(str(error)) from error
         if not 1 <= labels.task_id <= MAX_TASK_ID:
             raise RefusedError(f"task id {labels.task_id} is not from 1 to {MAX_TASK_ID}")
-        if where is None or labels.region_id != where.region_id:
+        if where is None or labels.region_id != where.region.region_id:
             raise RefusedError(f"labels of unknown region {labels.region_id}")
-        if len(labels.proportions) != len(where.codes):
-            raise RefusedError(f"{len(labels.proportions)} rows, region has {len(where.codes)}")
-        return labels
+        missing = len(where.region.codes) - len(labels.proportions)
+        if missing < 0 or len(labels.proportions) < where.rows:
+            raise RefusedError(f"{len(labels.proportions)} rows, region has {len(where.region.codes)}")
+        rows = np.pad(labels.proportions, ((0, missing), (0, 0)), constant_values=np.nan)
+        return replace(labels, proportions=rows)
 
     def _use_labels(self, labels: LabelSet) -> None:
         if labels.task_id != self.learner.task_id:
@@ -318,7 +374,7 @@ class Payload:
         data = self.store.get("region")
         if data is not None:
             try:
-                self._use_region(region.unpack(data, self.config.link), zlib.crc32(data))
+                self._use_region(Kept.load(data, self.config.link))
             except CodecError as error:
                 self.emit("record-damaged", record="region", reason=short(error))
         saved = self.store.get("checkpoint")
@@ -327,7 +383,7 @@ class Payload:
         state = read_state(saved, "checkpoint", CHECKPOINT_FORMAT)
         self.checkpoint_generation = self.store.generation("checkpoint")
         learner = self._restored_learner(state["learner"])
-        if state["region_crc"] != self.region_crc or learner is None:
+        if learner is None or state["region_crc"] not in (self.kept.carries if self.kept is not None else (0,)):
             # The region was replaced and the process died before the next checkpoint, or another learner is
             # configured: statistics start anew.
             self.progress.next_number = state["progress"]["next_number"]

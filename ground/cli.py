@@ -12,7 +12,7 @@ import numpy as np
 import typer
 
 from flight.config import LinkConfig
-from flight.link import labelset, parcel, product, region
+from flight.link import labelset, parcel, product, region, region_codec, region_patch
 from flight.link.keys import KeyRing
 from flight.link.pack import MODEL
 from ground import gis_cli, update_cli
@@ -151,7 +151,7 @@ def labels_pack(
         codes: tuple[str, ...] | None = None
         names: dict[str, str] = {}
         if region_file is not None:
-            _, of_region = read_packed(region_file, region.unpack)
+            _, of_region = read_packed(region_file, region_codec.unpack)
             codes, region_id = of_region.codes, of_region.region_id
             if georef_path(region_file).exists():
                 names = read_georef(georef_path(region_file)).names
@@ -240,17 +240,44 @@ def region_pack(
     dataset: Dataset,
     out: Out,
     region_id: Annotated[int, typer.Option(min=0, help="Region id.")] = 1,
-    levels: Annotated[int, typer.Option(min=2, max=56, help="Counts that shares are rounded to.")] = 8,
+    levels: Annotated[int, typer.Option(min=1, max=56, help="Counts that shares are rounded to.")] = 8,
     as_json: AsJson = False,
 ) -> None:
     """Pack the grid and the municipalities of a dataset for the uplink."""
     with told():
         of_dataset = region_from_imagery(open_imagery(dataset), region_id)
-        data = region.pack(of_dataset, levels)
-        decoded = region.unpack(data, LinkConfig())
-        write_bytes(out, data)
+        packed = region_codec.pack_parts(of_dataset, levels)
+        decoded = region_codec.unpack(packed.data, LinkConfig())
+        write_bytes(out, packed.data)
         mean, greatest = region.share_error(of_dataset, levels)
-        show(f"{out}", {**region_facts(data, decoded), "mean_error": mean, "max_error": greatest}, as_json)
+        sizes = {"membership_bytes": packed.membership_bytes, "overlap_bytes": packed.overlap_bytes}
+        sizes |= {"code_bytes": packed.code_bytes, "mean_error": mean, "max_error": greatest}
+        show(f"{out}", {**region_facts(packed.data, decoded), **sizes}, as_json)
+
+
+@region_app.command("patch")
+def region_patch_(
+    base: Annotated[Path, typer.Argument(help="The region file that is on board.")],
+    new: Annotated[Path, typer.Argument(help="The region file that it is to become.")],
+    out: Out,
+    result: Annotated[Path | None, typer.Option(help="Also write what results, as a region file.")] = None,
+    levels: Annotated[int, typer.Option(min=1, max=56, help="Counts that shares are rounded to.")] = 8,
+    as_json: AsJson = False,
+) -> None:
+    """Pack the change from one region to another: municipalities that are added, split or merged, borders moved.
+
+    Municipalities keep their place in the region on board, and new ones come behind them: later label tables need the
+    order of the region that results.
+    """
+    with told():
+        _, old = read_packed(base, region_codec.unpack)
+        _, wanted = read_packed(new, region_codec.unpack)
+        wanted = region_patch.follow(old, wanted)
+        data = region_patch.pack_patch(old, wanted, levels)
+        write_bytes(out, data)
+        if result is not None:
+            write_bytes(result, region_codec.pack(wanted, levels))
+        show(f"{out}", {**region_facts(data, wanted), "keeps_statistics": region_patch.only_adds(old, wanted)}, as_json)
 
 
 region_app.command("from-polygons")(gis_cli.from_polygons)
@@ -260,7 +287,7 @@ region_app.command("from-polygons")(gis_cli.from_polygons)
 def region_inspect(file: Annotated[Path, typer.Argument(help="A region file.")], as_json: AsJson = False) -> None:
     """Say what a region file holds, after checking it as flight does."""
     with told():
-        data, of_file = read_packed(file, region.unpack)
+        data, of_file = read_packed(file, region_codec.unpack)
         show(f"{file}", region_facts(data, of_file), as_json)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flight.link import labelset, region
+from flight.link import labelset, region_codec
 from flight.link.labelset import LabelSet
 from flight.link.packet import FileKind
 from flight.link.region import Region
@@ -99,7 +99,7 @@ def make_plan(scenario: Scenario, data: Path | None = None) -> Plan:
     if not overpasses:
         raise PlanError(_why_never(scenario, orbit, imagery))
     built = region_from_imagery(imagery, REGION_ID, imagery.bag_split == TRAIN)  # no other has rows to send
-    packed = region.pack(built)
+    packed = region_codec.pack(built)
     plan = Plan(scenario, data, imagery, built, orbit, found, overpasses, [], [], 0)
     plan.orders.append(Order(0.0, File("region", FileKind.REGION, packed)))
     for wanted in scenario.labels:

@@ -1,7 +1,8 @@
 """Kernels of the range coder: one decision at a time, with a probability that is given, adaptive, or mixed.
 
 Each kernel both encodes and decodes, as the coder's state says, so that a model is written once: when encoding, `bit`
-is coded and returned; when decoding, `bit` is ignored and what was decoded is returned.
+is coded and returned; when decoding, `bit` is ignored and what was decoded is returned. A coder that learns codes
+nothing and returns `bit`: so a model learns from what both sides know.
 
 The coder: Martin, "Range encoding" (1979), with carry propagation and 32 bits of range. Mixing: Mahoney, "Adaptive
 weighing of context models for lossless data compression" (2005), section 3: inputs ln(p / (1 - p)), weighted, squashed,
@@ -17,8 +18,8 @@ from flight.kernels import Bytes, Ints
 
 MODE, LOW, RANGE, CODE, PENDING, AT, SIZE, STATUS, LEFT = 0, 1, 2, 3, 4, 5, 6, 7, 8
 STATE_SIZE = 9
-DECODE, ENCODE = 0, 1
-OK, FULL, OVERRUN, LIMIT = 0, 1, 2, 3
+DECODE, ENCODE, LEARN = 0, 1, 2
+OK, FULL, OVERRUN, LIMIT, BAD = 0, 1, 2, 3, 4
 
 TOP = 1 << 24  # the range stays at or above this
 ONE = 1 << 16  # probability 1
@@ -35,6 +36,8 @@ WEIGHT_ONE = 1 << 16
 
 def code_bit(rc: Ints, buf: Bytes, p: int, bit: int) -> int:
     """Code one decision whose probability of being 1 is `p` / 65536, with `p` from 1 to 65535."""
+    if rc[MODE] == LEARN:
+        return bit
     if rc[STATUS] != OK:
         return 0
     left = rc[LEFT] - 1

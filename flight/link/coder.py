@@ -31,6 +31,7 @@ _ERRORS = {
     coding.FULL: "the stream is longer than it may be",
     coding.OVERRUN: "the stream ends too early",
     coding.LIMIT: "the stream holds more decisions than it may",
+    coding.BAD: "the stream decodes to what cannot be",
 }
 
 
@@ -40,6 +41,12 @@ class Coder:
     def __init__(self, state: Ints, buffer: Bytes) -> None:
         self.state = state
         self.buffer = buffer
+
+    @property
+    def bits(self) -> int:
+        """Bits of information that have been encoded so far."""
+        whole = self.state[coding.AT] + self.state[coding.PENDING] + (self.state[coding.CODE] >= 0)
+        return int(8 * whole + 32 - int(self.state[coding.RANGE]).bit_length())
 
     def check(self) -> None:
         """CodecError if the stream has gone wrong."""
@@ -72,6 +79,11 @@ def decoder(data: bytes, max_decisions: int, backend: str) -> Coder:
     missing = coding.SLACK - len(head)
     state = [coding.DECODE, 0, 0xFFFFFFFF, code, missing, len(head), len(data), coding.OK, max_decisions]
     return Coder(integers(state, backend), octets(data, backend))
+
+
+def learner(backend: str) -> Coder:
+    """A coder that codes nothing, for models to learn from what both sides know."""
+    return Coder(integers([coding.LEARN, 0, 0, 0, 0, 0, 0, coding.OK, 0], backend), octets(1, backend))
 
 
 def adaptive(n_slots: int, backend: str) -> Ints:

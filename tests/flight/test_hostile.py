@@ -101,6 +101,12 @@ def short_table(rows):
     return label_set().proportions[:rows]
 
 
+def patch_of_nothing():
+    out = wire.Writer(wire.REGION, wire.PATCH)
+    out.raw((12345).to_bytes(2, "big"))
+    return out.finish(0)
+
+
 BAD_FILES = {
     "labels of unknown region 5": label_file(region_id=5),
     "5 rows, region has 8": label_file(proportions=short_table(5)),
@@ -113,7 +119,8 @@ BAD_FILES = {
     "label set: the class names does not inflate to": File(
         "bomb", FileKind.LABEL_SET, bomb(wire.LABEL_SET, (1, 1, 2, 8, 2, 64, 1, 4, 8), 4)
     ),
-    "region: the codes does not inflate to": File("bomb", FileKind.REGION, bomb(wire.REGION, (2, 4, 5, 3, 8, 6), 3)),
+    "the stream ends too early": dataclasses.replace(region_file(), data=region_file(region_id=3).data[:-12]),
+    "region: a patch of version 3039, on board is": File("patch", FileKind.REGION, patch_of_nothing()),
     "label set: 3 bytes are too few for its envelope": File("short", FileKind.LABEL_SET, b"abc"),
     "files of kind MODEL have no use here": File("model", FileKind.MODEL, b"abc"),
 }

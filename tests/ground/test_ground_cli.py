@@ -13,7 +13,7 @@ from test_datasets import save  # a small dataset, in the same directory
 from typer.testing import CliRunner, Result
 
 from flight.config import LinkConfig
-from flight.link import labelset, parcel, product, region
+from flight.link import labelset, parcel, product, region_codec
 from flight.link.keys import KeyRing
 from ground import entry
 from ground.cli import app
@@ -147,7 +147,7 @@ def test_the_door_opens_without_loading_the_house() -> None:
 def test_region_files_say_their_size(tmp_path: Path, table: Path) -> None:
     result = run("region", "pack", save(tmp_path / "small.npz"), "-o", "small.region", "--json")
     data = Path("small.region").read_bytes()
-    assert json.loads(result.stdout)["bytes"] == len(data) and region.unpack(data, LinkConfig()).rows >= 1
+    assert json.loads(result.stdout)["bytes"] == len(data) and region_codec.unpack(data, LinkConfig()).rows >= 1
 
 
 def test_a_parameter_table_is_packed_as_flight_will_take_it(table: Path) -> None:

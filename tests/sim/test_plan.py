@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from flight.link import labelset, region
+from flight.link import labelset, region_codec
 from flight.link.packet import FileKind
 from flight.link.transfer import File
 from ground.imagery import TRAIN
@@ -34,7 +34,7 @@ def with_camera(revisit, **changes):
 def test_the_region_goes_first_and_decodes_to_the_region_of_the_imagery(plan):
     first = plan.orders[0].item
     assert first.kind is FileKind.REGION
-    decoded = region.unpack(first.data, plan.scenario.flight_config().link)
+    decoded = region_codec.unpack(first.data, plan.scenario.flight_config().link)
     expected = plan.region.quantised()
     np.testing.assert_array_equal(decoded.bags, expected.bags)
     assert decoded.codes == plan.imagery.codes
