@@ -16,12 +16,15 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
+from flight import labels_record
 from flight.config import FlightConfig
 from flight.ingest import Chip
 from flight.learn import LEARNERS, Learner, StateError, load_state
 from flight.learn.features import check_chip_shape
-from flight.link import labelset
+from flight.link import labelset, layout
+from flight.link.label_header import BaseId
 from flight.link.labelset import LabelSet
+from flight.link.layout import MapOrder
 from flight.link.pack import CodecError
 from flight.link.parcel import Model
 from flight.link.product import DIGEST_BYTES, Product
@@ -62,6 +65,7 @@ class Payload:
         self.emit = emit
         self.kept: Kept | None = None
         self.intake: RegionIntake | None = None
+        self._order: MapOrder | None = None  # of the region's map, once a table was coded along it
         self.labels: LabelSet | None = None
         self.learner: Learner = self._new_learner()
         self.archive: Archive | None = None
@@ -145,9 +149,8 @@ class Payload:
     def _forget_labels_of_others(self, new: Kept) -> None:
         """Make room for the label sets of a new region."""
         for name in self._label_records():
-            data = self.store.get(name)
             try:
-                self._checked_labels(data or b"", new)
+                self._fitted(self._stored_labels(name), new)
             except RefusedError:
                 self.store.delete(name)
 
@@ -165,28 +168,55 @@ class Payload:
         return self.kept.region.digest if self.kept is not None else 0
 
     def _use_region(self, kept: Kept) -> None:
-        self.kept, new = kept, kept.region
+        self.kept, self._order, new = kept, None, kept.region
         self.learner.region_id = new.region_id
         self.emit("region-loaded", region_id=new.region_id, municipalities=len(new.codes), version=new.digest)
 
     def receive_labels(self, data: bytes) -> LabelSet:
-        """Put a label set on disk, and learn it now if it says so."""
-        labels = self._checked_labels(data, self.kept)
+        """Put a label set on disk, and learn it now if it says so; of a delta, what it makes of its base."""
+        try:
+            header = labelset.read_header(data, self.config.link)
+            if self.region is None or header.region_id != self.region.region_id:
+                raise RefusedError(f"labels of unknown region {header.region_id}")
+            base = self._base(header.base) if header.base is not None else None
+            if header.map_check is not None and self._order is None:
+                self._order = layout.map_order(self.region)
+            labels = labelset.unpack(data, self.config.link, self._order, base)
+        except CodecError as error:
+            raise RefusedError(str(error)) from error
+        fitted = self._fitted(labels, self.kept)
         name = f"labels-{labels.task_id}"
         known = self._label_records()
         if name not in known and len(known) >= self.config.executive.max_tasks:
             raise RefusedError(f"{len(known)} tasks are on board, which is the limit")
-        self.store.put(name, data)
+        self.store.put(name, labels_record.dump(labels))
         if labels.activate or labels.task_id == self.task_id:
-            self._use_labels(labels)
+            self._use_labels(fitted)
         return labels
+
+    def _base(self, wanted: BaseId) -> LabelSet:
+        """The label set that a delta is against; RefusedError, with what is on board instead, if it is not here."""
+        try:
+            held = self._stored_labels(f"labels-{wanted.task_id}")
+        except RefusedError:
+            raise RefusedError(f"delta against {wanted}: task {wanted.task_id} is not on board") from None
+        if held.base_id != wanted:
+            raise RefusedError(f"delta against {wanted}: on board is {held.base_id}")
+        return held
+
+    def _stored_labels(self, name: str) -> LabelSet:
+        """The label set in a record; RefusedError if there is none that can be read."""
+        data = self.store.get(name)
+        if data is None:
+            raise RefusedError(f"no label set of task {name.removeprefix('labels-')} on board")
+        try:
+            return labels_record.load(data)
+        except CodecError as error:
+            raise RefusedError(str(error)) from error
 
     def set_task(self, task_id: int) -> None:
         """Learn the stored label set of task `task_id`; RefusedError if there is none."""
-        data = self.store.get(f"labels-{task_id}")
-        if data is None:
-            raise RefusedError(f"no label set of task {task_id} on board")
-        self._use_labels(self._checked_labels(data, self.kept))
+        self._use_labels(self._fitted(self._stored_labels(f"labels-{task_id}"), self.kept))
 
     def resume_task(self, task_id: int) -> None:
         """Go on with a task after a restart; if its label set cannot be used, say so and go on without one."""
@@ -195,12 +225,9 @@ class Payload:
         except RefusedError as error:
             self.emit("record-damaged", record=f"labels-{task_id}", reason=short(error))
 
-    def _checked_labels(self, data: bytes, where: Kept | None) -> LabelSet:
-        """The label set in a file; municipalities that joined the region since it was made have no row in it."""
-        try:
-            labels = labelset.unpack(data, self.config.link)
-        except CodecError as error:
-            raise RefusedError(str(error)) from error
+    @staticmethod
+    def _fitted(labels: LabelSet, where: Kept | None) -> LabelSet:
+        """Labels of the region in use; municipalities that joined it since they were made have no row in them."""
         if not 1 <= labels.task_id <= MAX_TASK_ID:
             raise RefusedError(f"task id {labels.task_id} is not from 1 to {MAX_TASK_ID}")
         if where is None or labels.region_id != where.region.region_id:

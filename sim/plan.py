@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flight.link import labelset, region_codec
+from flight.link import labelset, layout, region_codec
 from flight.link.labelset import LabelSet
+from flight.link.layout import MapOrder
 from flight.link.packet import FileKind
 from flight.link.region import Region
 from flight.link.transfer import File
@@ -102,8 +103,9 @@ def make_plan(scenario: Scenario, data: Path | None = None) -> Plan:
     packed = region_codec.pack(built)
     plan = Plan(scenario, data, imagery, built, orbit, found, overpasses, [], [], 0)
     plan.orders.append(Order(0.0, File("region", FileKind.REGION, packed)))
+    order = layout.map_order(built.quantised())
     for wanted in scenario.labels:
-        _order_labels(plan, wanted)
+        _order_labels(plan, wanted, order)
     if not plan.sent:
         raise PlanError("no label set is sent: check the labels of the scenario")
     plan.orders += [order.order() for order in (*scenario.sequences, *scenario.commands)]
@@ -144,13 +146,13 @@ def _first_looks(overpasses: list[Overpass], n_cells: int) -> list[Overpass]:
     return kept
 
 
-def _order_labels(plan: Plan, wanted: LabelOrder) -> None:
+def _order_labels(plan: Plan, wanted: LabelOrder, order: MapOrder) -> None:
     known = [task.task_id for task in plan.imagery.tasks]
     if wanted.task not in known:
         plan.skipped.append(f"labels of task {wanted.task}: the imagery has {len(known)} task(s)")
         return
     labels = label_set(plan.imagery, plan.task(wanted.task), wanted, plan.scenario.seed)
-    packed = labelset.pack(labels)
+    packed = labelset.pack(labels, order)
     name = f"labels-{labels.task_id}-{labels.version}"
     plan.orders.append(Order(wanted.at_h * 3600, File(name, FileKind.LABEL_SET, packed)))
     plan.sent.append(labels.quantised())

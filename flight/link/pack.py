@@ -17,11 +17,15 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 LABEL_SET, REGION, PRODUCT, SEQUENCE, UPDATE, MODEL = b"L", b"R", b"P", b"Q", b"U", b"M"
 DEFLATE, RANGE, PATCH = 1, 2, 3
 MAX_NAME_BYTES = 64
 STORE_MAGIC = b"SWST"  # how records of `flight.store` begin
+P = ParamSpec("P")
+T = TypeVar("T")
 _ENVELOPE = struct.Struct(">ccI")
 _NAMES = {
     LABEL_SET: "label set",
@@ -147,6 +151,13 @@ class Reader:
     def rest(self) -> bytes:
         """All bytes that are left."""
         return self.raw("the rest", len(self._data) - self._at)
+
+    def decoded(self, decode: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+        """What `decode` makes of a stream; its CodecError then names the kind of file."""
+        try:
+            return decode(*arguments, **options)
+        except CodecError as error:
+            raise self.error(str(error)) from None
 
     def block(self, name: str, size: int) -> bytes:
         """The next block, which must inflate to exactly `size` bytes."""
