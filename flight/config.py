@@ -82,6 +82,7 @@ class ExecutiveConfig:
     kernels: str = described("python", "what runs the kernels of decoders: python, or jit if numba is on board")
     product_levels: int = limited(64, 2, 255, "counts that a downlinked proportion is rounded to")
     product_chips: int = limited(2048, 1, 65536, "chips in one product file")
+    quick_look_chips: int = limited(8, 1, 64, "side of a quick-look's blocks [chips]; 1: no quick-looks")
     time_report_s: float = limited(60.0, 1, 3600, "period of the time report, in contact")
     schedule_entries: int = limited(32, 1, 256, "telecommands that wait for their time")
     late_s: float = limited(5.0, 0.1, 3600, "a telecommand executed so long after its time is not late")

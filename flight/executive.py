@@ -38,7 +38,8 @@ from flight.telemetry import EventLog, Retask, short
 from flight.updates import Updates
 
 MISSION_FORMAT = 1
-PRODUCT_PRIORITY, HOUSEKEEPING_PRIORITY, EVENT_PRIORITY, TIME_PRIORITY = 120, 20, 30, 5
+PRODUCT_PRIORITY, QUICK_LOOK_PRIORITY = 120, 115
+HOUSEKEEPING_PRIORITY, EVENT_PRIORITY, TIME_PRIORITY = 20, 30, 5
 REJECTION_PERIOD_S = 10.0  # refused frames are told of in sums, at most so often
 PRODUCT_RETRY_S = 30.0
 WRITE_RETRY_S = 10.0  # so long after a failed write the next one is tried
@@ -397,14 +398,16 @@ class Executive:
             return
         name = f"product-{made.task_id}-{made.label_version}-{self.payload.progress.products}"
         try:
-            self.endpoint.submit(File(name, FileKind.PRODUCT, product.pack(made)), PRODUCT_PRIORITY)
+            priority = PRODUCT_PRIORITY if made.block == 1 else QUICK_LOOK_PRIORITY
+            self.endpoint.submit(File(name, FileKind.PRODUCT, product.pack(made)), priority)
         except LinkFullError:
-            self.payload.progress.predicted = start
+            self.payload.take_back(made, start)
             self._product_s = self.t + PRODUCT_RETRY_S
             return
         except LinkError:  # larger than a file may be
-            self.payload.progress.predicted = start
-            self._product_chips = max(1, n // 2)
+            self.payload.take_back(made, start, too_large=True)
+            if made.block == 1:
+                self._product_chips = max(1, n // 2)
             return
         self._changed()
         if self.retask is not None and not self.retask.done and self.retask.task_id == made.task_id:

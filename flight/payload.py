@@ -27,7 +27,7 @@ from flight.link.labelset import LabelSet
 from flight.link.layout import MapOrder
 from flight.link.pack import CodecError
 from flight.link.parcel import Model
-from flight.link.product import DIGEST_BYTES, Product
+from flight.link.product import DIGEST_BYTES, MAX_BLOCK, BlockSums, Product
 from flight.link.region import Region
 from flight.region_intake import Kept, RegionIntake
 from flight.store import Archive, StateFormatError, Store
@@ -53,7 +53,17 @@ class Progress:
     steps: int = 0  # training steps
     predicted: int = 0  # archived chips that the current model has predicted
     model_digest: bytes = b""
+    overview: bool = False  # whether the current model's quick-look is made, or not needed
     products: int = 0
+
+
+@dataclass
+class Look:
+    """A quick-look in the making: archived chips `at` to `end` are still to be predicted."""
+
+    sums: BlockSums
+    end: int
+    at: int = 0
 
 
 class Payload:
@@ -69,6 +79,8 @@ class Payload:
         self.labels: LabelSet | None = None
         self.learner: Learner = self._new_learner()
         self.archive: Archive | None = None
+        self._look: Look | None = None
+        self._look_block = config.executive.quick_look_chips
         self.progress = Progress()
         self.checkpoint_generation = 0
         self._restore()
@@ -142,7 +154,8 @@ class Payload:
         self.labels = None
         self.learner = self._new_learner()
         self.learner.region_id = self.region.region_id if self.region is not None else 0
-        self.progress.predicted, self.progress.model_digest = 0, b""
+        self.predict_again()
+        self.progress.model_digest = b""
         self.archive = None
         self._archive_path().unlink(missing_ok=True)
 
@@ -240,7 +253,8 @@ class Payload:
 
     def _use_labels(self, labels: LabelSet) -> None:
         if labels.task_id != self.learner.task_id:
-            self.progress.predicted, self.progress.model_digest = 0, b""
+            self.predict_again()
+            self.progress.model_digest = b""
         self.labels = labels
         self.learner.set_labels(labels.proportions, task_id=labels.task_id, version=labels.version)
         rows = int((~labels.missing).sum())
@@ -329,7 +343,8 @@ class Payload:
         digest = bytes.fromhex(self.learner.weights_sha256)
         if digest == self.progress.model_digest:
             return False
-        self.progress.model_digest, self.progress.predicted = digest, 0
+        self.progress.model_digest = digest
+        self.predict_again()
         version, name = self.label_version, digest[:DIGEST_BYTES]
         self.emit("model-ready", task_id=self.task_id, label_version=version, model_digest=name)
         return True
@@ -356,16 +371,56 @@ class Payload:
 
     def predict_again(self) -> None:
         """Let everything be predicted and sent down again."""
-        self.progress.predicted = 0
+        self.progress.predicted, self.progress.overview, self._look = 0, False, None
+        self._look_block = self.config.executive.quick_look_chips
 
     def predict(self, n_chips: int) -> Product | None:
-        """The next `n_chips` predictions, as a product; None without a model, or if none can be read."""
+        """Predict the next `n_chips`, and make a product; None without a model, or if none can be read.
+
+        Where the chips need several products, a quick-look of all of them comes first: None until it is complete.
+        """
         if self.archive is None or self.region is None or not self.to_predict:
             return None
+        several = self.to_predict > self.config.executive.product_chips and self._look_block > 1
+        if not self.progress.overview and (several or self._look is not None):
+            return self._look_further(self.region, self.archive, n_chips)
+        self.progress.overview, self._look = True, None
         start = self.progress.predicted
-        records = self.archive.read(start, start + n_chips)
+        self.progress.predicted = min(start + n_chips, self.archive.n_records)
+        found = self._predicted(self.archive, start, self.progress.predicted)
+        return self._product(self.region, *found, self.region.cols, 1) if found is not None else None
+
+    def _look_further(self, where: Region, archive: Archive, n_chips: int) -> Product | None:
+        """Go on with the quick-look; the product when it is complete."""
+        look = self._look or Look(BlockSums(self._look_block, where.cols), archive.n_records)
+        self._look = look
+        start, look.at = look.at, min(look.at + n_chips, look.end)
+        found = self._predicted(archive, start, look.at) if start < look.at else None
+        if found is not None:
+            look.sums.add(*found)
+        if look.at < look.end:
+            return None
+        self.progress.overview = True
+        return self._product(where, *look.sums.means(), look.sums.cols, look.sums.block) if look.sums.chips else None
+
+    def take_back(self, made: Product, start: int, too_large: bool = False) -> None:
+        """Let a product be made again that could not be sent; `start` is what was predicted before it.
+
+        A quick-look that is too large for a file is made of blocks twice the size, if there are such.
+        """
+        if made.block == 1:
+            self.progress.predicted = start
+        elif not too_large:
+            self.progress.overview = False
+        elif 2 * made.block <= MAX_BLOCK:
+            self.progress.overview, self._look, self._look_block = False, None, 2 * made.block
+
+    def _predicted(
+        self, archive: Archive, start: int, end: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]] | None:
+        """Cells in ascending order and their proportions, of archived chips `start` to `end` that can be read."""
+        records = archive.read(start, end)
         whole = [record for record in records if record is not None]
-        self.progress.predicted = start + len(records)
         if len(whole) < len(records):
             self.emit("archive-damaged", chips=len(records) - len(whole))
         if not whole:
@@ -374,13 +429,16 @@ class Payload:
         cells = np.ascontiguousarray(table[:, : _CELL.size]).view("<u4")[:, 0].astype(np.int32)
         _, latest = np.unique(cells[::-1], return_index=True)  # of two looks at a cell, the later one counts
         latest = len(cells) - 1 - latest
-        proportions = self.learner.predict_summaries(np.ascontiguousarray(table[latest, _CELL.size :]))
+        return cells[latest], self.learner.predict_summaries(np.ascontiguousarray(table[latest, _CELL.size :]))
+
+    def _product(
+        self, where: Region, cells: NDArray[np.int32], proportions: NDArray[np.float32], cols: int, block: int
+    ) -> Product:
         self.progress.products += 1
         levels = self.config.executive.product_levels
         digest = self.progress.model_digest[:DIGEST_BYTES]
-        return Product(
-            self.region.region_id, self.task_id, self.label_version, digest, levels, cells[latest], proportions
-        )
+        ids = (where.region_id, self.task_id, self.label_version)
+        return Product(*ids, digest, levels, cells, proportions, cols, block)
 
     # Surviving
 

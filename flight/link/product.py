@@ -82,7 +82,7 @@ def quick_look(product: Product, block: int) -> Product:
     """Means of a product of chips over blocks of `block` x `block` cells; its columns must be known."""
     if product.block != 1 or not product.cols:
         raise CodecError("product: a quick-look is made of chips in a grid whose columns are known")
-    sums = BlockSums(block, product.cols, product.n_classes)
+    sums = BlockSums(block, product.cols)
     sums.add(product.cells, product.proportions)
     cells, proportions = sums.means()
     return replace(product, cells=cells, proportions=proportions, cols=sums.cols, block=block)
@@ -91,19 +91,18 @@ def quick_look(product: Product, block: int) -> Product:
 class BlockSums:
     """Sums of proportions over blocks of `block` x `block` cells of a grid of `grid_cols` columns, chip by chip."""
 
-    def __init__(self, block: int, grid_cols: int, n_classes: int) -> None:
+    def __init__(self, block: int, grid_cols: int) -> None:
         self.block = block
         self.cols = -(-grid_cols // block)
         self.chips = 0
         self._grid_cols = grid_cols
-        self._n_classes = n_classes
         self._sums: dict[int, NDArray[np.float64]] = {}
 
     def add(self, cells: NDArray[np.integer], proportions: NDArray[np.floating]) -> None:
         """Take in proportions (n, n_classes) of cells (n,)."""
         row, col = np.divmod(cells.astype(np.int64), self._grid_cols)
         blocks, index = np.unique(row // self.block * self.cols + col // self.block, return_inverse=True)
-        sums = np.zeros((len(blocks), self._n_classes))
+        sums = np.zeros((len(blocks), proportions.shape[1]))
         np.add.at(sums, index, proportions)
         for block, total in zip(blocks.tolist(), sums, strict=True):
             self._sums[block] = self._sums.get(block, 0.0) + total

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from flight.link import labelset, region_codec, region_patch
+from flight.link import labelset, layout, region_codec, region_patch
+from flight.link.classes import relate
 from flight.link.region import Region
 from flight.payload import Payload, RefusedError
 from flight.region_intake import Kept
@@ -138,6 +139,90 @@ def test_labels_of_the_active_task_are_used_at_once_whatever_they_say(tmp_path):
     made = ready(tmp_path)
     made.receive_labels(labelset.pack(label_set(version=2, activate=False)))
     assert made.label_version == 2
+
+
+def test_a_delta_becomes_the_table_that_is_kept(tmp_path):
+    made = ready(tmp_path)
+    base = label_set().quantised()
+    table = base.proportions.copy()
+    table[2] = table[3]
+    later = dataclasses.replace(base, version=2, proportions=table)
+    order = layout.map_order(region_codec.unpack(region_file().data, made.config.link))
+    delta = labelset.pack(later, order, base)
+    made.receive_labels(delta)
+    np.testing.assert_array_equal(made.labels.proportions, table)
+    again = payload(tmp_path)
+    again.resume_task(1)
+    np.testing.assert_array_equal(again.labels.proportions, table)
+    with pytest.raises(RefusedError, match=r"delta against version 1 of task 1 .* on board is version 2 of task 1"):
+        again.receive_labels(delta)
+    np.testing.assert_array_equal(again.labels.proportions, table)
+
+
+def test_a_task_of_merged_classes_is_taught_by_a_delta_against_another_task(tmp_path):
+    made = ready(tmp_path)
+    base = label_set().quantised()
+    merged = np.stack([base.proportions[:, 0], base.proportions[:, 1:].sum(1)], axis=1)
+    later = dataclasses.replace(base, task_id=5, classes=("class 0", "rest"), proportions=merged)
+    relation = relate(base.classes, later.classes, [(name, "rest") for name in base.classes[1:]])
+    made.receive_labels(labelset.pack(later, None, base, relation))
+    assert made.task_id == 5
+    np.testing.assert_array_equal(made.labels.proportions, later.quantised().proportions)
+
+
+def many_products(directory):
+    """A payload with a model, all chips, and products so small that they do not fit into one."""
+    made = ready(directory)
+    executive = dataclasses.replace(made.config.executive, product_chips=16, quick_look_chips=2)
+    made.config = dataclasses.replace(made.config, executive=executive)
+    made.predict_again()
+    made.ingest([make_chip(i) for i in range(len(EARTH.chips))])
+    made.train(1000)
+    return made
+
+
+def next_product(made):
+    return next(product for product in iter(lambda: made.predict(16), made) if product is not None)
+
+
+def predicted(made):
+    """All products of what is archived, as they come."""
+    products = []
+    while made.to_predict:
+        product = made.predict(16)
+        products += [] if product is None else [product]
+    return products
+
+
+def test_a_quick_look_comes_before_chips_that_need_several_products(tmp_path):
+    made = many_products(tmp_path)
+    look, *chips = predicted(made)
+    assert look.block == 2 and {each.block for each in chips} == {1}
+    assert sum(len(each.cells) for each in chips) == len(EARTH.chips)
+    cells = np.concatenate([each.cells for each in chips])
+    table = np.concatenate([each.proportions for each in chips])[np.argsort(cells)]
+    corner = table.reshape(make_region().rows, -1, table.shape[1])[:2, :2]
+    np.testing.assert_allclose(look.proportions[0], corner.mean((0, 1)), atol=1e-5)
+    assert not made.predict(16)
+    made.predict_again()
+    assert predicted(made)[0].block == 2
+
+
+def test_a_quick_look_that_could_not_be_sent_is_made_again_and_coarser_if_it_was_too_large(tmp_path):
+    made = many_products(tmp_path)
+    first = next_product(made)
+    made.take_back(first, 0)
+    second = made.predict(16)
+    np.testing.assert_array_equal(second.proportions, first.proportions)
+    made.take_back(second, 0, too_large=True)
+    third = next_product(made)
+    assert (first.block, second.block, third.block) == (2, 2, 4)
+    for _ in range(8):
+        made.take_back(third, 0, too_large=True)
+        third = next_product(made)
+        if third.block == 1:
+            return
+    pytest.fail("quick-looks without end")
 
 
 def test_limits_that_were_lowered_make_records_unusable_and_nothing_worse(tmp_path):
