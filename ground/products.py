@@ -123,7 +123,8 @@ class ProductArchive:
     def write(self, path: Path) -> int:
         """Write ``products.parquet``, a row a chip and task, whole or not at all; the number of rows.
 
-        Columns are task_id, label_version, row, col, block (chips along the side of what the values are of), and one a class name of any task, null where a task has no such
+        Columns are task_id, label_version, row, col, block (chips along the side of what the values are of: 1, or more
+        from a quick-look), and one a class name of any task, null where a task has no such
         class. The schema's metadata hold region, grid and classes.
         """
         names = list(dict.fromkeys(f"class:{name}" for task in self.tasks for name in self._classes[task]))

@@ -55,8 +55,8 @@ PRIOR = 200  # share of the mean that comes from all rows
 FLOOR = 5  # least addition to a beta-binomial's parameter
 PEAK, HIGHEST = 1 << 26, 1 << 38
 
-# Everything but tables of rows: coder, its buffer, plan, adaptive probabilities, weights, tables of the coder, and space
-# for the experts' parameters (2 x EXPERTS), their distributions (EXPERTS x (LEVELS + 2)), and inputs (INPUTS).
+# Everything but tables of rows: coder, its buffer, plan, adaptive probabilities, weights, tables of the coder, and
+# space for the experts' parameters (2 x EXPERTS), their distributions (EXPERTS x (LEVELS + 2)), and inputs (INPUTS).
 Model = tuple[Ints, Bytes, Ints, Ints, Ints, Ints, Ints, Ints, Ints]
 
 
@@ -77,10 +77,10 @@ def code_rows(
 
     `table` (rows x classes) and `grouped` (rows x groups) are read when encoding and filled when decoding; `base` (rows
     x groups) starts with -1 where there is none. Group g has the columns `bounds[g]` to `bounds[g + 1]` - 1. `near` are
-    rows coded before, -1 at the end; `best` and `border` two weights of each. `sums` (classes + groups) and `means` (4 x
-    classes) are working space, the first one all 1.
+    rows coded before, -1 at the end; `best` and `border` two weights of each. `sums` (classes + groups) and `means`
+    (4 x classes) are working space, the first one all 1.
     """
-    rc, buf, plan, counts, _, _, _, _, _ = model
+    rc, _, plan, _, _, _, _, _, _ = model
     classes = plan[CLASSES]
     groups = plan[GROUPS]
     n_near = plan[NEIGHBOURS]
@@ -160,7 +160,7 @@ def mean_of(
 def mean_from_base(
     model: Model, grouped: Ints, base: Ints, r: int, near: Ints, weight: Ints, sums: Ints, prior: int, means: Ints
 ) -> int:
-    """Fill `means` with three means of row `r`'s groups: the base, that of its neighbours, the base moved as they were."""
+    """Fill `means` with means of row `r`'s groups: the base, its neighbours, and the base moved as these were."""
     plan = model[2]
     groups = plan[GROUPS]
     n = plan[NEIGHBOURS]
@@ -387,7 +387,7 @@ def held(x: int) -> int:
 
 
 def decide(model: Model, bit: int, n: int, slot: int, set0: int, set1: int, set2: int) -> int:
-    """Code one decision from `n` experts' probabilities in 4096ths and the adaptive one at `slot`, and learn from it."""
+    """Code one decision from `n` probabilities in 4096ths and the adaptive one at `slot`, and learn from it."""
     rc, buf, _, counts, weights, tables, _, _, inputs = model
     for i in range(n):
         inputs[i] = tables[STRETCH_AT + inputs[i]]
@@ -440,7 +440,7 @@ def code_order(model: Model, order: Ints, n: int) -> int:
 
 
 def code_present(model: Model, present: Ints, known: Ints, n: int) -> int:
-    """Code for each of `n` rows whether it is there, from the rows before it and from what is `known` (0 to 2) of it."""
+    """Code for each of `n` rows whether it is there, from the rows before and from what is `known` (0 to 2) of it."""
     rc, buf, _, counts, _, _, _, _, _ = model
     past = 3
     for r in range(n):

@@ -17,7 +17,6 @@ from flight.kernels import composition as kernel
 
 from . import coder
 from .layout import NEIGHBOURS, Neighbours, Places, neighbours
-from .pack import CodecError
 
 _THREE = (0, *[coding.WEIGHT_ONE // 3] * 3, 0, 0, 0)  # weights at first: three experts, four with a base
 _FOUR = (0, *[coding.WEIGHT_ONE // 4] * 4, 0, 0)

@@ -121,7 +121,7 @@ def pack(
 ) -> bytes:
     """The label set as a file; CodecError if it cannot be one.
 
-    With `order`, which is of the region *as it was decoded*, rows are coded along the map, which the satellite must have.
+    With `order`, of the region *as it was decoded*, rows are coded along the map, which the satellite must have.
     With `base`, another table of the same region as the satellite has it, the file is a delta against it; `relation`
     says how its classes became these, and may be left out where all that have a name here had it there.
     """

@@ -5,8 +5,8 @@ around it (`flight.link.composition`). A *quick-look* holds means over blocks of
 about 1/64 of the bytes, before the chips themselves come.
 
 After the envelope (`flight.link.pack`) come, as integers unless they are said to be bytes: region, task and label
-version id, levels, side of a block, columns of the grid, cells, classes, runs; 8 bytes of the model's digest; the length
-of the runs' stream, and its bytes; to the end, the stream of counts.
+version id, levels, side of a block, columns of the grid, cells, classes, runs; 8 bytes of the model's digest; the
+length of the runs' stream, and its bytes; to the end, the stream of counts.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ def test_classes_can_be_merged_and_split_against_an_earlier_version(base: LabelS
     groups = data.draw(st.integers(1, len(base.classes)))
     of_base = data.draw(st.lists(st.integers(0, groups - 1), min_size=len(base.classes), max_size=len(base.classes)))
     extra = data.draw(st.lists(st.integers(0, groups - 1), min_size=2 - min(groups, 2), max_size=5))
-    relation = Relation(tuple(of_base), tuple([*range(groups), *extra]))
+    relation = Relation(tuple(of_base), (*range(groups), *extra))
     names = tuple(f"new {i}" for i in range(len(relation.of_class)))
     later = replace(make(len(base.proportions), len(names), 40, 5), classes=names, task_id=4)
     packed = pack(later, None, base, relation)
@@ -149,7 +149,7 @@ def test_a_delta_without_its_base_says_what_it_wants() -> None:
     header = read_header(data, CONFIG)
     assert header.base is not None and header.base == base.base_id and header.classes is None
     for other in (None, replace(base, version=2), replace(base, levels=33), replace(base, activate=False)):
-        with pytest.raises(CodecError, match="is a delta against version 3 of task 2 .* not at hand"):
+        with pytest.raises(CodecError, match=r"is a delta against version 3 of task 2 .* not at hand"):
             unpack(data, CONFIG, None, other)
 
 
