@@ -399,7 +399,9 @@ class Executive:
         name = f"product-{made.task_id}-{made.label_version}-{self.payload.progress.products}"
         try:
             priority = PRODUCT_PRIORITY if made.block == 1 else QUICK_LOOK_PRIORITY
-            self.endpoint.submit(File(name, FileKind.PRODUCT, product.pack(made)), priority)
+            self.endpoint.submit(
+                File(name, FileKind.PRODUCT, product.pack(made, self.config.executive.kernels)), priority
+            )
         except LinkFullError:
             self.payload.take_back(made, start)
             self._product_s = self.t + PRODUCT_RETRY_S

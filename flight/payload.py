@@ -194,7 +194,7 @@ class Payload:
             base = self._base(header.base) if header.base is not None else None
             if header.map_check is not None and self._order is None:
                 self._order = layout.map_order(self.region)
-            labels = labelset.unpack(data, self.config.link, self._order, base)
+            labels = labelset.unpack(data, self.config.link, self._order, base, self.config.executive.kernels)
         except CodecError as error:
             raise RefusedError(str(error)) from error
         fitted = self._fitted(labels, self.kept)

@@ -225,7 +225,7 @@ def labels_inspect(
     """Say what a packed label set holds, after checking it as flight does."""
     with told():
         data, header = read_packed(file, labelset.read_header)
-        of_region = read_packed(region_file, region.unpack)[1] if region_file is not None else None
+        of_region = read_packed(region_file, region_codec.unpack)[1] if region_file is not None else None
         label_set = read_labels([*(base or []), file], of_region)
         facts = label_facts(data, label_set)
         if header.base is not None:

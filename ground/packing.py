@@ -46,7 +46,7 @@ def pack_smallest(
     classes became which: pairs of names, where these differ.
     """
     order = map_order(region) if region is not None else None
-    backend = _backend(label_set.proportions.size)
+    backend = kernels.faster(label_set.proportions.size)
     whole = data = labelset.pack(label_set, order, backend=backend)
     if base is not None:
         relation = relate(base.classes, label_set.classes, became)
@@ -68,7 +68,7 @@ def read_labels(paths: Sequence[Path], region: Region | None = None) -> LabelSet
             data = path.read_bytes()
             header = labelset.read_header(data, LinkConfig())
             _check_at_hand(header, found, order)
-            found = labelset.unpack(data, LinkConfig(), order, found, _backend(header.rows * header.n_classes))
+            found = labelset.unpack(data, LinkConfig(), order, found, kernels.faster(header.rows * header.n_classes))
         except CodecError as error:
             raise CodecError(f"{path}: {error}") from None
     if found is None:
@@ -91,8 +91,3 @@ def _check_at_hand(header: label_header.Header, base: LabelSet | None, order: Ma
         raise CodecError(f"is coded along the map of region {header.region_id}: give its file with --region")
     if header.base is not None and (base is None or base.base_id != header.base):
         raise CodecError(f"is a delta against {header.base}: give its file with --base")
-
-
-def _backend(n_cells: int) -> str:
-    """Compiled kernels where they are there and worth the seconds that compiling takes."""
-    return kernels.JIT if n_cells >= 1 << 17 and kernels.has_jit() else kernels.PYTHON

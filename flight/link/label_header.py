@@ -7,7 +7,7 @@ After the envelope (`flight.link.pack`) come, as integers unless they are said t
     2 bytes that name the map, if coded along it
     base task and version id, and 2 bytes that name its content, in a delta
     classes of the base, group of each of them, group of each class, if these are other classes
-    length of the class names, and their deflate stream, unless they are those of the base
+    bytes of the class names (`flight.link.label_names`), unless they are those of the base
     bytes to the end: the stream (`flight.link.composition`)
 """
 
@@ -20,6 +20,7 @@ from flight.config import LinkConfig
 from . import pack as wire
 from .classes import Relation
 from .counts import MAX_LEVELS, MIN_LEVELS
+from .label_names import pack_names, read_names
 
 _ACTIVATE, _ALONG_MAP, _DELTA, _OTHER_CLASSES = 1, 2, 4, 8
 CHECK_BYTES = 2
@@ -75,9 +76,7 @@ def write(out: wire.Writer, header: Header) -> None:
     if header.relation is not None:
         out.integer(len(header.relation.of_base), *header.relation.of_base, *header.relation.of_class)
     if header.classes is not None:
-        names = wire.join_names(header.classes, "class")
-        out.integer(len(names))
-        out.block(names)
+        out.raw(pack_names(header.classes))
 
 
 def read(reader: wire.Reader, config: LinkConfig) -> Header:
@@ -102,7 +101,6 @@ def read(reader: wire.Reader, config: LinkConfig) -> Header:
         relation = Relation(tuple(groups[:n_base]), tuple(groups[n_base:]))
         relation.check(n_base, n_classes)
     if base is None or relation is not None:
-        size = reader.integer("the length of the class names", 2 * n_classes, (wire.MAX_NAME_BYTES + 1) * n_classes)
-        classes = wire.split_names(reader.block("the class names", size), n_classes, "class")
+        classes = read_names(reader, n_classes)
     activate = bool(flags & _ACTIVATE)
     return Header(region_id, task_id, version, rows, n_classes, levels, activate, classes, map_check, base, relation)

@@ -122,13 +122,14 @@ def pack(
     """The label set as a file; CodecError if it cannot be one.
 
     With `order`, of the region *as it was decoded*, rows are coded along the map, which the satellite must have.
-    With `base`, another table of the same region as the satellite has it, the file is a delta against it; `relation`
-    says how its classes became these, and may be left out where all that have a name here had it there.
+    With `base`, another table of the same region as the satellite has it, the file is a delta against it; the base may
+    have fewer rows, if municipalities have joined the region behind them. `relation` says how its classes became these,
+    and may be left out where all of them are still there.
     """
     rows, n_classes = label_set.proportions.shape
     base_id = None
     if base is not None:
-        if (base.region_id, len(base.proportions)) != (label_set.region_id, rows):
+        if base.region_id != label_set.region_id or len(base.proportions) > rows:
             raise CodecError(
                 f"label set: {rows} rows of region {label_set.region_id} cannot be a delta against "
                 f"{len(base.proportions)} rows of region {base.region_id}"
@@ -198,7 +199,7 @@ def _check_fits(reader: wire.Reader, header: Header, base: LabelSet) -> None:
     """CodecError unless a delta's shape is the base's, or what its relation makes of it."""
     rows, n_base = base.proportions.shape
     expected = len(header.relation.of_base) if header.relation is not None else header.n_classes
-    if (base.region_id, rows, n_base) != (header.region_id, header.rows, expected):
+    if base.region_id != header.region_id or rows > header.rows or n_base != expected:
         raise reader.error(
             f"expects {header.rows} rows of {expected} classes of its base, which has {rows} of {n_base}"
         )
@@ -223,8 +224,9 @@ def _before(base: LabelSet | None, header: Header) -> composition.Base | None:
     relation = header.relation or Relation(every, every)
     grouped = np.zeros((header.rows, relation.n_groups), np.int64)
     for k, group in enumerate(relation.of_base):
-        grouped[:, group] += base.counts[:, k]
-    present = ~base.missing
+        grouped[: len(base.counts), group] += base.counts[:, k]
+    present = np.zeros(header.rows, bool)
+    present[: len(base.counts)] = ~base.missing
     counts = np.zeros(grouped.shape, np.uint8)
     counts[present] = quantise(grouped[present], header.levels)
     return composition.Base(counts, present, relation.of_class)

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from . import pack as wire
 from .region import Region
 
 Ints = NDArray[np.int64]
@@ -85,10 +84,7 @@ class MapOrder:
 
 def map_order(region: Region) -> MapOrder:
     """How tables of a region's municipalities are coded."""
-    codes = wire.join_names(region.codes, "code")
-    bags, weights = np.ascontiguousarray(region.bags, "<i4"), np.ascontiguousarray(region.weights)
-    crc = wire.crc((region.region_id, region.rows, region.cols), codes, bags.data, weights.data)
-    return MapOrder(region.region_id, (crc & 0xFFFF).to_bytes(2, "big"), places_of_region(region))
+    return MapOrder(region.region_id, (region.digest & 0xFFFF).to_bytes(2, "big"), places_of_region(region))
 
 
 def places_in_order(n: int) -> Places:

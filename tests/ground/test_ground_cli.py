@@ -86,7 +86,7 @@ def test_a_dataset_goes_to_a_region_and_a_table_that_fit_each_other(tmp_path: Pa
     assert run("labels", "export", dataset, "-o", "small.csv").exit_code == 0
     result = run("labels", "pack", "small.csv", "-o", "small.labels", "--region", "small.region", "--task-id", 4)
     assert result.exit_code == 0, result.stderr
-    of_region = region.unpack(Path("small.region").read_bytes(), LinkConfig())
+    of_region = region_codec.unpack(Path("small.region").read_bytes(), LinkConfig())
     label_set = labelset.unpack(Path("small.labels").read_bytes(), LinkConfig(), map_order(of_region))
     assert (label_set.region_id, label_set.task_id) == (12, 4)
     assert label_set.missing.tolist() == [False, False, True, True]  # the training split has the first two

@@ -13,6 +13,7 @@ from flight.config import LinkConfig
 from flight.link import pack as wire
 from flight.link.classes import Relation, relate
 from flight.link.counts import dequantise, quantise
+from flight.link.label_names import pack_names
 from flight.link.labelset import CodecError, LabelSet, errors, levels_for, pack, read_header, unpack
 from flight.link.layout import MapOrder, map_order
 from flight.link.region import Region
@@ -154,10 +155,16 @@ def test_a_delta_without_its_base_says_what_it_wants() -> None:
 
 
 def test_a_delta_is_only_against_a_table_of_the_same_region() -> None:
-    with pytest.raises(CodecError, match="30 rows of region 7 cannot be a delta against 20 rows of region 7"):
-        pack(make(), None, make(rows=20))
+    with pytest.raises(CodecError, match="20 rows of region 7 cannot be a delta against 30 rows of region 7"):
+        pack(make(rows=20), None, make())
     with pytest.raises(CodecError, match="say what became of class class 4"):
         pack(make(classes=4), None, make(classes=5))
+
+
+def test_a_delta_covers_municipalities_that_have_joined_the_region_behind_the_others() -> None:
+    base = make(rows=25).quantised()
+    later = replace(make(rows=31, seed=4), version=4)
+    assert content(unpack(pack(later, None, base), CONFIG, None, base)) == content(later.quantised())
 
 
 def test_what_became_of_classes_is_told_by_name() -> None:
@@ -212,8 +219,8 @@ def test_noise_behind_a_good_start_is_refused(noise: bytes, start: int, delta: b
 
 def test_few_bytes_cannot_make_flight_work_longer_than_its_limits_allow() -> None:
     out = wire.Writer(wire.LABEL_SET, wire.RANGE)
-    out.integer(7, 2, 3, 65535, 2, 255, 1, 4)
-    out.block(b"a\0b\0")
+    out.integer(7, 2, 3, 65535, 2, 255, 1)
+    out.raw(pack_names(("a", "b")))
     with pytest.raises(CodecError, match="ends too early"):
         unpack(out.finish(0) + b"\x55", CONFIG)
 
@@ -244,6 +251,23 @@ def test_a_row_that_is_not_on_the_simplex_is_not_packed(row: list[float]) -> Non
 def test_class_names_that_do_not_travel_are_refused(classes: tuple[str, str]) -> None:
     with pytest.raises(CodecError, match="class"):
         pack(LabelSet(1, 1, 1, classes, np.full((1, 2), 0.5, np.float32), 32))
+
+
+@given(st.lists(st.text(min_size=1, max_size=12).filter(lambda name: "\0" not in name), min_size=2, unique=True))
+@settings(max_examples=60, deadline=None)
+def test_class_names_of_any_script_come_back(names: list[str]) -> None:
+    names = [name for name in names if len(name.encode("utf-8", "replace")) <= 64 and name.isprintable()][:20]
+    label_set = replace(make(classes=max(2, len(names))), classes=(*names, "Aß 7", "b-_z")[: max(2, len(names))])
+    try:
+        data = pack(label_set)
+    except CodecError:
+        assert len(set(label_set.classes)) < len(label_set.classes)
+    else:
+        assert unpack(data, CONFIG).classes == label_set.classes
+
+
+def test_five_short_class_names_take_few_bytes() -> None:
+    assert len(pack_names(("forest", "crops", "grass", "shrub", "built-up"))) == 22
 
 
 def test_ties_go_to_the_first_class() -> None:
