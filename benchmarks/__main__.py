@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from benchmarks import rows
 
-NAMES = ("learners", "accuracy", "link")
+NAMES = ("learners", "accuracy", "codec", "link")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -71,6 +71,7 @@ class CostConfig:
     """Mission seconds that work on board takes, in stepped time; divided by the CPU share."""
 
     chip_s: float = limited(0.004, 0, 60, "taking in one chip")
+    decode_cell_s: float = limited(0.00005, 0, 60, "decoding one cell of a region, in each of its two passes")
     train_step_s: float = limited(0.02, 0, 60, "one training step (a solve is one step)")
     predict_s: float = limited(0.0005, 0, 60, "predicting one chip from its stored summary")
     checkpoint_s: float = limited(0.2, 0, 60, "writing a checkpoint")
@@ -88,8 +89,10 @@ class ExecutiveConfig:
     settle_s: float = limited(10.0, 0, 3600, "training waits until no chip has come for so long, unless labels came")
     archive_bytes: int = limited(64 << 20, 0, 1 << 36, "disk for summaries of past chips, to predict them again")
     max_tasks: int = limited(8, 1, 64, "label sets of different tasks kept on board")
+    kernels: str = described("python", "what runs the kernels of decoders: python, or jit if numba is on board")
     product_levels: int = limited(64, 2, 255, "counts that a downlinked proportion is rounded to")
     product_chips: int = limited(2048, 1, 65536, "chips in one product file")
+    quick_look_chips: int = limited(8, 1, 64, "side of a quick-look's blocks [chips]; 1: no quick-looks")
     time_report_s: float = limited(60.0, 1, 3600, "period of the time report, in contact")
     schedule_entries: int = limited(32, 1, 256, "telecommands that wait for their time")
     late_s: float = limited(5.0, 0.1, 3600, "a telecommand executed so long after its time is not late")

@@ -38,7 +38,8 @@ from flight.telemetry import EventLog, Retask, short
 from flight.updates import Updates
 
 MISSION_FORMAT = 1
-PRODUCT_PRIORITY, HOUSEKEEPING_PRIORITY, EVENT_PRIORITY, TIME_PRIORITY = 120, 20, 30, 5
+PRODUCT_PRIORITY, QUICK_LOOK_PRIORITY = 120, 115
+HOUSEKEEPING_PRIORITY, EVENT_PRIORITY, TIME_PRIORITY = 20, 30, 5
 REJECTION_PERIOD_S = 10.0  # refused frames are told of in sums, at most so often
 PRODUCT_RETRY_S = 30.0
 WRITE_RETRY_S = 10.0  # so long after a failed write the next one is tried
@@ -241,18 +242,21 @@ class Executive:
 
     def _take_files(self) -> None:
         """Put the files that have arrived on disk, in their order; what could not be written is tried again."""
-        while self.files and self.t >= self._write_s:
+        while self.files and self.t >= self._write_s and not self.payload.decoding:
             try:
-                self._file(self.files[0])
+                if self._file(self.files[0]):
+                    self.files.popleft()
             except StoreError as error:
                 self._write_failed(error)
-            else:
-                self.files.popleft()
 
-    def _file(self, event: link_events.FileReceived) -> None:
+    def _file(self, event: link_events.FileReceived) -> bool:
+        """Take in a file; False if that goes on, as decoding a region does."""
         try:
             if event.file.kind is FileKind.REGION:
-                self.payload.receive_region(event.file.data)
+                if self.payload.intake is None:
+                    self.payload.begin_region(event.file.data)
+                    return False
+                self.payload.take_region()
             elif event.file.kind is FileKind.UPDATE:
                 self.updates.receive(event.file.data)
             elif event.file.kind is FileKind.LABEL_SET:
@@ -266,6 +270,7 @@ class Executive:
             self.emit("file-refused", transfer_id=event.transfer_id, reason=short(error))
         else:
             self.endpoint.accept(event.transfer_id)
+        return True
 
     def activate(self, change: Callable[[], object]) -> None:
         """Do something that may change labels or task, and time how long the new task takes to give predictions."""
@@ -341,6 +346,9 @@ class Executive:
         if self.t >= self._checkpoint_due():
             return self._new_job("idle", self.config.costs.checkpoint_s, self._checkpoint)
         costs, cycle_s = self.config.costs, self.config.executive.cycle_s * self.config.caps.cpu_share
+        if self.payload.decoding:
+            n = min(self.payload.to_decode, _how_many(cycle_s, costs.decode_cell_s))
+            return self._new_job("decoding", n * costs.decode_cell_s, lambda: self.payload.decode_region(n))
         if len(self.queue) and self.payload.region is not None and not self._checkpoint_failed:
             n = min(len(self.queue), _how_many(cycle_s, costs.chip_s))
             return self._new_job("ingesting", n * costs.chip_s, lambda: self._ingest(n))
@@ -392,14 +400,18 @@ class Executive:
             return
         name = f"product-{made.task_id}-{made.label_version}-{self.payload.progress.products}"
         try:
-            self.endpoint.submit(File(name, FileKind.PRODUCT, product.pack(made)), PRODUCT_PRIORITY)
+            priority = PRODUCT_PRIORITY if made.block == 1 else QUICK_LOOK_PRIORITY
+            self.endpoint.submit(
+                File(name, FileKind.PRODUCT, product.pack(made, self.config.executive.kernels)), priority
+            )
         except LinkFullError:
-            self.payload.progress.predicted = start
+            self.payload.take_back(made, start)
             self._product_s = self.t + PRODUCT_RETRY_S
             return
         except LinkError:  # larger than a file may be
-            self.payload.progress.predicted = start
-            self._product_chips = max(1, n // 2)
+            self.payload.take_back(made, start, too_large=True)
+            if made.block == 1:
+                self._product_chips = max(1, n // 2)
             return
         self._changed()
         if self.retask is not None and not self.retask.done and self.retask.task_id == made.task_id:
@@ -436,7 +448,7 @@ class Executive:
         due = self.job.until if self.job is not None else NEVER
         if self.job is None:
             due = min(self._checkpoint_due(), self._training_due(), self._predicting_due())
-        if self.files or self.endpoint.needs_save:
+        if (self.files and not self.payload.decoding) or self.endpoint.needs_save:
             due = min(due, self._write_s)
         due = min(due, max(self.commanding.due_s(), self._write_s))
         if self.endpoint.in_contact(self.t):

@@ -7,9 +7,8 @@ written through `flight.store`: files when they arrive, the rest in checkpoints.
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,20 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
+from flight import labels_record
 from flight.config import FlightConfig
 from flight.ingest import Chip
 from flight.learn import LEARNERS, Learner, StateError, load_state
 from flight.learn.features import check_chip_shape
-from flight.link import labelset, region
+from flight.link import labelset, layout
+from flight.link.label_header import BaseId
 from flight.link.labelset import LabelSet
+from flight.link.layout import MapOrder
 from flight.link.pack import CodecError
 from flight.link.parcel import Model
-from flight.link.product import DIGEST_BYTES, Product
+from flight.link.product import DIGEST_BYTES, MAX_BLOCK, BlockSums, Product
 from flight.link.region import Region
+from flight.region_intake import Kept, RegionIntake
 from flight.store import Archive, StateFormatError, Store
 from flight.telemetry import short
 
@@ -50,7 +53,17 @@ class Progress:
     steps: int = 0  # training steps
     predicted: int = 0  # archived chips that the current model has predicted
     model_digest: bytes = b""
+    overview: bool = False  # whether the current model's quick-look is made, or not needed
     products: int = 0
+
+
+@dataclass
+class Look:
+    """A quick-look in the making: archived chips `at` to `end` are still to be predicted."""
+
+    sums: BlockSums
+    end: int
+    at: int = 0
 
 
 class Payload:
@@ -60,11 +73,14 @@ class Payload:
         self.config = config
         self.store = store
         self.emit = emit
-        self.region: Region | None = None
-        self.region_crc = 0
+        self.kept: Kept | None = None
+        self.intake: RegionIntake | None = None
+        self._order: MapOrder | None = None  # of the region's map, once a table was coded along it
         self.labels: LabelSet | None = None
         self.learner: Learner = self._new_learner()
         self.archive: Archive | None = None
+        self._look: Look | None = None
+        self._look_block = config.executive.quick_look_chips
         self.progress = Progress()
         self.checkpoint_generation = 0
         self._restore()
@@ -82,58 +98,138 @@ class Payload:
         return self.labels.version if self.labels is not None else 0
 
     def receive_region(self, data: bytes) -> None:
-        """Put a region file on disk and use it. Another region than before starts the statistics anew."""
+        """Decode a region file or a patch, put the region on disk and use it, all at once."""
+        self.begin_region(data)
+        while self.decoding:
+            self.decode_region(1 << 20)
+        self.take_region()
+
+    def begin_region(self, data: bytes) -> None:
+        """Begin to decode a region file or a patch; RefusedError if it is none, or one of another region."""
         try:
-            new = region.unpack(data, self.config.link)
+            self.intake = RegionIntake(data, self.kept, self.config.link, self.config.executive.kernels)
         except CodecError as error:
             raise RefusedError(str(error)) from error
-        self.store.put("region", data)
-        self._forget_labels_of_others(new)
-        if zlib.crc32(data) == self.region_crc:
+
+    @property
+    def decoding(self) -> bool:
+        """Whether a region is on its way in and has more to be decoded."""
+        return self.intake is not None and self.intake.more
+
+    @property
+    def to_decode(self) -> int:
+        """About how many cells of it are left."""
+        return self.intake.left if self.intake is not None else 0
+
+    def decode_region(self, n_cells: int) -> None:
+        """Decode `n_cells` more of the region on its way in."""
+        if self.intake is not None:
+            self.intake.advance(n_cells)
+
+    def take_region(self) -> None:
+        """Put the region that was decoded on disk and use it; RefusedError if it is none.
+
+        One that only adds municipalities to the present one leaves statistics, labels and model as they are: chips seen
+        before count as the map then was. Any other region starts all of them anew.
+        """
+        if self.intake is None:
             return
-        self._use_region(new, zlib.crc32(data))
+        try:
+            kept = self.intake.result()
+        except CodecError as error:
+            self.intake = None
+            raise RefusedError(str(error)) from error
+        self.store.put("region", kept.dump())
+        if self.kept is None or kept.region.digest != self.region_crc:
+            self._forget_labels_of_others(kept)
+            grown = self.region_crc in kept.carries
+            self._use_region(kept)
+            if grown and self.labels is not None:
+                self.resume_task(self.labels.task_id)
+            elif not grown:
+                self._start_anew()
+        self.intake = None
+
+    def _start_anew(self) -> None:
         self.labels = None
         self.learner = self._new_learner()
-        self.learner.region_id = new.region_id
-        self.progress.predicted, self.progress.model_digest = 0, b""
+        self.learner.region_id = self.region.region_id if self.region is not None else 0
+        self.predict_again()
+        self.progress.model_digest = b""
         self.archive = None
         self._archive_path().unlink(missing_ok=True)
 
-    def _forget_labels_of_others(self, new: Region) -> None:
+    def _forget_labels_of_others(self, new: Kept) -> None:
         """Make room for the label sets of a new region."""
         for name in self._label_records():
-            data = self.store.get(name)
             try:
-                self._checked_labels(data or b"", new)
+                self._fitted(self._stored_labels(name), new)
             except RefusedError:
                 self.store.delete(name)
 
     def _label_records(self) -> list[str]:
         return [name for name in self.store.names() if name.startswith("labels-")]
 
-    def _use_region(self, new: Region, crc: int) -> None:
-        self.region, self.region_crc = new, crc
+    @property
+    def region(self) -> Region | None:
+        """The region in use."""
+        return self.kept.region if self.kept is not None else None
+
+    @property
+    def region_crc(self) -> int:
+        """The digest that names its version; 0 without one."""
+        return self.kept.region.digest if self.kept is not None else 0
+
+    def _use_region(self, kept: Kept) -> None:
+        self.kept, self._order, new = kept, None, kept.region
         self.learner.region_id = new.region_id
-        self.emit("region-loaded", region_id=new.region_id, municipalities=len(new.codes))
+        self.emit("region-loaded", region_id=new.region_id, municipalities=len(new.codes), version=new.digest)
 
     def receive_labels(self, data: bytes) -> LabelSet:
-        """Put a label set on disk, and learn it now if it says so."""
-        labels = self._checked_labels(data, self.region)
+        """Put a label set on disk, and learn it now if it says so; of a delta, what it makes of its base."""
+        try:
+            header = labelset.read_header(data, self.config.link)
+            if self.region is None or header.region_id != self.region.region_id:
+                raise RefusedError(f"labels of unknown region {header.region_id}")
+            base = self._base(header.base) if header.base is not None else None
+            if header.map_check is not None and self._order is None:
+                self._order = layout.map_order(self.region)
+            labels = labelset.unpack(data, self.config.link, self._order, base, self.config.executive.kernels)
+        except CodecError as error:
+            raise RefusedError(str(error)) from error
+        fitted = self._fitted(labels, self.kept)
         name = f"labels-{labels.task_id}"
         known = self._label_records()
         if name not in known and len(known) >= self.config.executive.max_tasks:
             raise RefusedError(f"{len(known)} tasks are on board, which is the limit")
-        self.store.put(name, data)
+        self.store.put(name, labels_record.dump(labels))
         if labels.activate or labels.task_id == self.task_id:
-            self._use_labels(labels)
+            self._use_labels(fitted)
         return labels
+
+    def _base(self, wanted: BaseId) -> LabelSet:
+        """The label set that a delta is against; RefusedError, with what is on board instead, if it is not here."""
+        try:
+            held = self._stored_labels(f"labels-{wanted.task_id}")
+        except RefusedError:
+            raise RefusedError(f"delta against {wanted}: task {wanted.task_id} is not on board") from None
+        if held.base_id != wanted:
+            raise RefusedError(f"delta against {wanted}: on board is {held.base_id}")
+        return held
+
+    def _stored_labels(self, name: str) -> LabelSet:
+        """The label set in a record; RefusedError if there is none that can be read."""
+        data = self.store.get(name)
+        if data is None:
+            raise RefusedError(f"no label set of task {name.removeprefix('labels-')} on board")
+        try:
+            return labels_record.load(data)
+        except CodecError as error:
+            raise RefusedError(str(error)) from error
 
     def set_task(self, task_id: int) -> None:
         """Learn the stored label set of task `task_id`; RefusedError if there is none."""
-        data = self.store.get(f"labels-{task_id}")
-        if data is None:
-            raise RefusedError(f"no label set of task {task_id} on board")
-        self._use_labels(self._checked_labels(data, self.region))
+        self._use_labels(self._fitted(self._stored_labels(f"labels-{task_id}"), self.kept))
 
     def resume_task(self, task_id: int) -> None:
         """Go on with a task after a restart; if its label set cannot be used, say so and go on without one."""
@@ -142,22 +238,23 @@ class Payload:
         except RefusedError as error:
             self.emit("record-damaged", record=f"labels-{task_id}", reason=short(error))
 
-    def _checked_labels(self, data: bytes, where: Region | None) -> LabelSet:
-        try:
-            labels = labelset.unpack(data, self.config.link)
-        except CodecError as error:
-            raise RefusedError(str(error)) from error
+    @staticmethod
+    def _fitted(labels: LabelSet, where: Kept | None) -> LabelSet:
+        """Labels of the region in use; municipalities that joined it since they were made have no row in them."""
         if not 1 <= labels.task_id <= MAX_TASK_ID:
             raise RefusedError(f"task id {labels.task_id} is not from 1 to {MAX_TASK_ID}")
-        if where is None or labels.region_id != where.region_id:
+        if where is None or labels.region_id != where.region.region_id:
             raise RefusedError(f"labels of unknown region {labels.region_id}")
-        if len(labels.proportions) != len(where.codes):
-            raise RefusedError(f"{len(labels.proportions)} rows, region has {len(where.codes)}")
-        return labels
+        missing = len(where.region.codes) - len(labels.proportions)
+        if missing < 0 or len(labels.proportions) < where.rows:
+            raise RefusedError(f"{len(labels.proportions)} rows, region has {len(where.region.codes)}")
+        rows = np.pad(labels.proportions, ((0, missing), (0, 0)), constant_values=np.nan)
+        return replace(labels, proportions=rows)
 
     def _use_labels(self, labels: LabelSet) -> None:
         if labels.task_id != self.learner.task_id:
-            self.progress.predicted, self.progress.model_digest = 0, b""
+            self.predict_again()
+            self.progress.model_digest = b""
         self.labels = labels
         self.learner.set_labels(labels.proportions, task_id=labels.task_id, version=labels.version)
         rows = int((~labels.missing).sum())
@@ -246,7 +343,8 @@ class Payload:
         digest = bytes.fromhex(self.learner.weights_sha256)
         if digest == self.progress.model_digest:
             return False
-        self.progress.model_digest, self.progress.predicted = digest, 0
+        self.progress.model_digest = digest
+        self.predict_again()
         version, name = self.label_version, digest[:DIGEST_BYTES]
         self.emit("model-ready", task_id=self.task_id, label_version=version, model_digest=name)
         return True
@@ -273,16 +371,56 @@ class Payload:
 
     def predict_again(self) -> None:
         """Let everything be predicted and sent down again."""
-        self.progress.predicted = 0
+        self.progress.predicted, self.progress.overview, self._look = 0, False, None
+        self._look_block = self.config.executive.quick_look_chips
 
     def predict(self, n_chips: int) -> Product | None:
-        """The next `n_chips` predictions, as a product; None without a model, or if none can be read."""
+        """Predict the next `n_chips`, and make a product; None without a model, or if none can be read.
+
+        Where the chips need several products, a quick-look of all of them comes first: None until it is complete.
+        """
         if self.archive is None or self.region is None or not self.to_predict:
             return None
+        several = self.to_predict > self.config.executive.product_chips and self._look_block > 1
+        if not self.progress.overview and (several or self._look is not None):
+            return self._look_further(self.region, self.archive, n_chips)
+        self.progress.overview, self._look = True, None
         start = self.progress.predicted
-        records = self.archive.read(start, start + n_chips)
+        self.progress.predicted = min(start + n_chips, self.archive.n_records)
+        found = self._predicted(self.archive, start, self.progress.predicted)
+        return self._product(self.region, *found, self.region.cols, 1) if found is not None else None
+
+    def _look_further(self, where: Region, archive: Archive, n_chips: int) -> Product | None:
+        """Go on with the quick-look; the product when it is complete."""
+        look = self._look or Look(BlockSums(self._look_block, where.cols), archive.n_records)
+        self._look = look
+        start, look.at = look.at, min(look.at + n_chips, look.end)
+        found = self._predicted(archive, start, look.at) if start < look.at else None
+        if found is not None:
+            look.sums.add(*found)
+        if look.at < look.end:
+            return None
+        self.progress.overview = True
+        return self._product(where, *look.sums.means(), look.sums.cols, look.sums.block) if look.sums.chips else None
+
+    def take_back(self, made: Product, start: int, too_large: bool = False) -> None:
+        """Let a product be made again that could not be sent; `start` is what was predicted before it.
+
+        A quick-look that is too large for a file is made of blocks twice the size, if there are such.
+        """
+        if made.block == 1:
+            self.progress.predicted = start
+        elif not too_large:
+            self.progress.overview = False
+        elif 2 * made.block <= MAX_BLOCK:
+            self.progress.overview, self._look, self._look_block = False, None, 2 * made.block
+
+    def _predicted(
+        self, archive: Archive, start: int, end: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]] | None:
+        """Cells in ascending order and their proportions, of archived chips `start` to `end` that can be read."""
+        records = archive.read(start, end)
         whole = [record for record in records if record is not None]
-        self.progress.predicted = start + len(records)
         if len(whole) < len(records):
             self.emit("archive-damaged", chips=len(records) - len(whole))
         if not whole:
@@ -291,13 +429,16 @@ class Payload:
         cells = np.ascontiguousarray(table[:, : _CELL.size]).view("<u4")[:, 0].astype(np.int32)
         _, latest = np.unique(cells[::-1], return_index=True)  # of two looks at a cell, the later one counts
         latest = len(cells) - 1 - latest
-        proportions = self.learner.predict_summaries(np.ascontiguousarray(table[latest, _CELL.size :]))
+        return cells[latest], self.learner.predict_summaries(np.ascontiguousarray(table[latest, _CELL.size :]))
+
+    def _product(
+        self, where: Region, cells: NDArray[np.int32], proportions: NDArray[np.float32], cols: int, block: int
+    ) -> Product:
         self.progress.products += 1
         levels = self.config.executive.product_levels
         digest = self.progress.model_digest[:DIGEST_BYTES]
-        return Product(
-            self.region.region_id, self.task_id, self.label_version, digest, levels, cells[latest], proportions
-        )
+        ids = (where.region_id, self.task_id, self.label_version)
+        return Product(*ids, digest, levels, cells, proportions, cols, block)
 
     # Surviving
 
@@ -318,7 +459,7 @@ class Payload:
         data = self.store.get("region")
         if data is not None:
             try:
-                self._use_region(region.unpack(data, self.config.link), zlib.crc32(data))
+                self._use_region(Kept.load(data, self.config.link))
             except CodecError as error:
                 self.emit("record-damaged", record="region", reason=short(error))
         saved = self.store.get("checkpoint")
@@ -327,7 +468,7 @@ class Payload:
         state = read_state(saved, "checkpoint", CHECKPOINT_FORMAT)
         self.checkpoint_generation = self.store.generation("checkpoint")
         learner = self._restored_learner(state["learner"])
-        if state["region_crc"] != self.region_crc or learner is None:
+        if learner is None or state["region_crc"] not in (self.kept.carries if self.kept is not None else (0,)):
             # The region was replaced and the process died before the next checkpoint, or another learner is
             # configured: statistics start anew.
             self.progress.next_number = state["progress"]["next_number"]

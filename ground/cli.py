@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 from flight.config import LinkConfig
-from flight.link import labelset, parcel, product, region
+from flight.link import labelset, parcel, product, region, region_codec, region_patch
 from flight.link.pack import MODEL
 from ground import capture_cli, cfdp_cli, gis_cli, keys_cli, update_cli
 from ground.console import MAX_FILE_BYTES, AsJson, Out, read_packed, told
@@ -31,6 +31,7 @@ from ground.labels import (
     write_table,
 )
 from ground.operations import command_app, dictionary_app, log, sequence_app
+from ground.packing import pack_smallest, read_labels, renamings
 from ground.products import ProductArchive
 from ground.regions import region_from_imagery
 
@@ -57,6 +58,12 @@ for _name, _sub in {
 app.command()(log)
 
 Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="Imagery with labels, an npz file.")]
+
+
+Base = Annotated[
+    list[Path] | None,
+    typer.Option("--base", help="Label file that is on board; repeated, what the next one is a delta against."),
+]
 
 
 class Units(StrEnum):
@@ -124,11 +131,16 @@ def labels_pack(
     header_row: Annotated[int | None, typer.Option(min=1, help="Line of the header.  [first not empty]")] = None,
     sheet: Annotated[str | None, typer.Option(help="Sheet of a workbook.  [the only one]")] = None,
     activate: Annotated[bool, typer.Option(help="Whether the satellite switches to the task.")] = True,
+    base: Base = None,
+    became: Annotated[
+        list[str] | None, typer.Option(metavar="OLD=NEW", help="Class of the base that was merged, split or renamed.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a label table and pack it for the uplink, with its size, its error and its time on the air.
 
-    Without --region and --codes the table's own codes, in its order, stand for the region's.
+    Without --region and --codes the table's own codes, in its order, stand for the region's. With --region rows are
+    coded along the map, in fewer bytes. With --base the file is a delta, if that is smaller.
     """
     if levels is not None and max_error is not None:
         raise typer.BadParameter("give --levels or --max-error, not both")
@@ -139,8 +151,9 @@ def labels_pack(
     with told():
         codes: tuple[str, ...] | None = None
         names: dict[str, str] = {}
+        of_region: region.Region | None = None
         if region_file is not None:
-            _, of_region = read_packed(region_file, region.unpack)
+            _, of_region = read_packed(region_file, region_codec.unpack)
             codes, region_id = of_region.codes, of_region.region_id
             if georef_path(region_file).exists():
                 names = read_georef(georef_path(region_file)).names
@@ -171,11 +184,12 @@ def labels_pack(
             levels = labelset.levels_for(max_error)
         label_set = in_order(read, codes or read.codes, region_id, task_id, version, levels or 32)
         label_set = dataclasses.replace(label_set, activate=activate)
-        data = labelset.pack(label_set)
-        labelset.unpack(data, LinkConfig())  # what flight would refuse is not written
-        write_bytes(out, data)
+        before = read_labels(base, of_region) if base else None
+        packed = pack_smallest(label_set, of_region, before, renamings(became or []))
+        write_bytes(out, packed.data)
         mean, greatest = labelset.errors(label_set)
-        show(f"{out}", {**label_facts(data, label_set), "mean_error": mean, "max_error": greatest}, as_json)
+        errors = {"mean_error": mean, "max_error": greatest}
+        show(f"{out}", {**label_facts(packed.data, label_set), **packed.facts, **errors}, as_json)
 
 
 def _codes(path: Path) -> tuple[str, ...]:
@@ -189,11 +203,22 @@ def _codes(path: Path) -> tuple[str, ...]:
 
 
 @labels_app.command("inspect")
-def labels_inspect(file: Annotated[Path, typer.Argument(help="A packed label set.")], as_json: AsJson = False) -> None:
+def labels_inspect(
+    file: Annotated[Path, typer.Argument(help="A packed label set.")],
+    region_file: Annotated[
+        Path | None, typer.Option("--region", help="Region file whose map it is coded along.")
+    ] = None,
+    base: Base = None,
+    as_json: AsJson = False,
+) -> None:
     """Say what a packed label set holds, after checking it as flight does."""
     with told():
-        data, label_set = read_packed(file, labelset.unpack)
+        data, header = read_packed(file, labelset.read_header)
+        of_region = read_packed(region_file, region_codec.unpack)[1] if region_file is not None else None
+        label_set = read_labels([*(base or []), file], of_region)
         facts = label_facts(data, label_set)
+        if header.base is not None:
+            facts["delta_against"] = str(header.base)
         means = np.zeros(0) if label_set.missing.all() else np.nanmean(label_set.proportions, axis=0)
         facts["mean_share"] = {c: round(float(m), 4) for c, m in zip(label_set.classes, means, strict=False)}
         show(f"{file}", facts, as_json)
@@ -229,17 +254,44 @@ def region_pack(
     dataset: Dataset,
     out: Out,
     region_id: Annotated[int, typer.Option(min=0, help="Region id.")] = 1,
-    levels: Annotated[int, typer.Option(min=2, max=56, help="Counts that shares are rounded to.")] = 8,
+    levels: Annotated[int, typer.Option(min=1, max=56, help="Counts that shares are rounded to.")] = 8,
     as_json: AsJson = False,
 ) -> None:
     """Pack the grid and the municipalities of a dataset for the uplink."""
     with told():
         of_dataset = region_from_imagery(open_imagery(dataset), region_id)
-        data = region.pack(of_dataset, levels)
-        decoded = region.unpack(data, LinkConfig())
-        write_bytes(out, data)
+        packed = region_codec.pack_parts(of_dataset, levels)
+        decoded = region_codec.unpack(packed.data, LinkConfig())
+        write_bytes(out, packed.data)
         mean, greatest = region.share_error(of_dataset, levels)
-        show(f"{out}", {**region_facts(data, decoded), "mean_error": mean, "max_error": greatest}, as_json)
+        sizes = {"membership_bytes": packed.membership_bytes, "overlap_bytes": packed.overlap_bytes}
+        sizes |= {"code_bytes": packed.code_bytes, "mean_error": mean, "max_error": greatest}
+        show(f"{out}", {**region_facts(packed.data, decoded), **sizes}, as_json)
+
+
+@region_app.command("patch")
+def region_patch_(
+    base: Annotated[Path, typer.Argument(help="The region file that is on board.")],
+    new: Annotated[Path, typer.Argument(help="The region file that it is to become.")],
+    out: Out,
+    result: Annotated[Path | None, typer.Option(help="Also write what results, as a region file.")] = None,
+    levels: Annotated[int, typer.Option(min=1, max=56, help="Counts that shares are rounded to.")] = 8,
+    as_json: AsJson = False,
+) -> None:
+    """Pack the change from one region to another: municipalities that are added, split or merged, borders moved.
+
+    Municipalities keep their place in the region on board, and new ones come behind them: later label tables need the
+    order of the region that results.
+    """
+    with told():
+        _, old = read_packed(base, region_codec.unpack)
+        _, wanted = read_packed(new, region_codec.unpack)
+        wanted = region_patch.follow(old, wanted)
+        data = region_patch.pack_patch(old, wanted, levels)
+        write_bytes(out, data)
+        if result is not None:
+            write_bytes(result, region_codec.pack(wanted, levels))
+        show(f"{out}", {**region_facts(data, wanted), "keeps_statistics": region_patch.only_adds(old, wanted)}, as_json)
 
 
 region_app.command("from-polygons")(gis_cli.from_polygons)
@@ -249,7 +301,7 @@ region_app.command("from-polygons")(gis_cli.from_polygons)
 def region_inspect(file: Annotated[Path, typer.Argument(help="A region file.")], as_json: AsJson = False) -> None:
     """Say what a region file holds, after checking it as flight does."""
     with told():
-        data, of_file = read_packed(file, region.unpack)
+        data, of_file = read_packed(file, region_codec.unpack)
         show(f"{file}", region_facts(data, of_file), as_json)
 
 

@@ -91,6 +91,7 @@ def product_facts(data: bytes, product: Product) -> dict[str, Any]:
         "label_version": product.label_version,
         "model_digest": product.model_digest.hex(),
         "chips": len(product.cells),
+        "block": product.block,
         "classes": product.n_classes,
         "levels": product.levels,
         "bytes_a_chip": round(len(data) / len(product.cells), 2),

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from flight.config import LinkConfig
-from flight.link import region
+from flight.link import region, region_codec
 from ground.console import AsJson, Out, read_packed, told
 from ground.facts import region_facts, show
 from ground.files import replaced, write_bytes
@@ -52,8 +52,8 @@ def from_polygons(
         mapped = region_from_polygons(
             polygons, options, region_id=region_id, chip_m=chip_m, crs=crs, bounds=corners, min_cover=min_cover
         )
-        data = region.pack(mapped.region, levels)
-        decoded = region.unpack(data, LinkConfig())  # what flight would refuse is not written
+        data = region_codec.pack(mapped.region, levels)
+        decoded = region_codec.unpack(data, LinkConfig())  # what flight would refuse is not written
         _write(mapped, data, out, picture)
         mean, greatest = region.share_error(mapped.region, levels)
         facts: dict[str, Any] = {
@@ -84,7 +84,7 @@ def export_maps(
     """Write predictions as maps for QGIS, rasterio and GeoPandas: a band or a column a class, and uncertainty."""
     with told():
         need_gis()
-        _, of_region = read_packed(region_file, region.unpack)
+        _, of_region = read_packed(region_file, region_codec.unpack)
         georef_file = georef_file or georef_path(region_file)
         polygons = municipalities_path(georef_file)
         if made_up:

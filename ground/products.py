@@ -28,7 +28,8 @@ class ArchiveError(ValueError):
 class ProductArchive:
     """The predictions received for one region, a grid a task; where products overlap, the later label version stays.
 
-    Two products with the same label version: the one that was added last stays.
+    Two products with the same label version: the finer one stays, then the one that was added last. A quick-look fills
+    its blocks, sea and all; the filling goes from a block as soon as a chip in it has come.
     """
 
     def __init__(self, region_id: int, rows: int, cols: int) -> None:
@@ -36,6 +37,7 @@ class ProductArchive:
         self._classes: dict[int, tuple[str, ...]] = {}
         self._grids: dict[int, NDArray[np.float32]] = {}
         self._versions: dict[int, NDArray[np.int64]] = {}
+        self._blocks: dict[int, NDArray[np.int64]] = {}  # chips along the side of what a cell's value is of; 0 nothing
 
     @property
     def tasks(self) -> tuple[int, ...]:
@@ -55,23 +57,56 @@ class ProductArchive:
         if task_id not in self._grids:
             self._grids[task_id] = np.full((self.rows * self.cols, len(classes)), np.nan, np.float32)
             self._versions[task_id] = np.full(self.rows * self.cols, NOTHING, np.int64)
+            self._blocks[task_id] = np.zeros(self.rows * self.cols, np.int64)
 
     def add(self, product: Product) -> int:
         """Take in a product and return the number of chips that it changed; ArchiveError if it does not fit."""
         if product.region_id != self.region_id:
             raise ArchiveError(f"product is of region {product.region_id}, this archive of region {self.region_id}")
-        if product.cells[-1] >= self.rows * self.cols:
-            raise ArchiveError(f"product has cell {product.cells[-1]}, the grid {self.rows} x {self.cols} cells")
+        block = product.block
+        rows, cols = -(-self.rows // block), -(-self.cols // block)
+        if product.cells[-1] >= rows * cols:
+            raise ArchiveError(f"product has cell {product.cells[-1]}, the grid {rows} x {cols} cells")
+        if block > 1 and product.cols != cols:
+            raise ArchiveError(f"product has {product.cols} columns of blocks, the grid {cols}")
         task = product.task_id
         if task not in self._classes:
             self.define(task, tuple(f"class {i}" for i in range(product.n_classes)))
         if product.n_classes != len(self._classes[task]):
             raise ArchiveError(f"product has {product.n_classes} classes, task {task} {len(self._classes[task])}")
-        newer = product.label_version >= self._versions[task][product.cells]
-        cells = product.cells[newer]
-        self._grids[task][cells] = product.proportions[newer]
+        cells, source = self._cells(product)
+        version, blocks = self._versions[task][cells], self._blocks[task][cells]
+        newer = product.label_version > version
+        newer |= (product.label_version == version) & ((block <= blocks) | (blocks == 0))
+        cells, source = cells[newer], source[newer]
+        self._clear_filling(task, cells, product)
+        self._grids[task][cells] = product.proportions[source]
         self._versions[task][cells] = product.label_version
+        self._blocks[task][cells] = block
         return len(cells)
+
+    def _cells(self, product: Product) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Cells of the grid that a product says something of, and which of its rows each has."""
+        side = np.arange(product.block)
+        down, right = np.divmod(product.cells.astype(np.int64), product.cols if product.block > 1 else self.cols)
+        row = down[:, None, None] * product.block + side[:, None]
+        col = right[:, None, None] * product.block + side
+        source = np.broadcast_to(np.arange(len(down))[:, None, None], (len(down), product.block, product.block))
+        inside = (row < self.rows) & (col < self.cols)
+        return (row * self.cols + col)[inside], source[inside]
+
+    def _clear_filling(self, task: int, cells: NDArray[np.int64], product: Product) -> None:
+        """Forget a quick-look, no later than `product`, in the blocks that chips at `cells` have now come for."""
+        blocks = self._blocks[task]
+        filled = np.flatnonzero((blocks > 1) & (self._versions[task] <= product.label_version))
+        if product.block > 1 or not len(filled):
+            return
+        side = int(blocks[filled[0]])
+        wide = -(-self.cols // side)
+        of_filled = filled // self.cols // side * wide + filled % self.cols // side
+        come = np.isin(of_filled, cells // self.cols // side * wide + cells % self.cols // side)
+        gone = filled[come & (blocks[filled] == side)]
+        self._grids[task][gone], self._versions[task][gone], blocks[gone] = np.nan, NOTHING, 0
 
     def grid(self, task_id: int) -> NDArray[np.float32]:
         """Proportions (rows, cols, n_classes) of a task, NaN where nothing was received."""
@@ -81,10 +116,15 @@ class ProductArchive:
         """Label version (rows, cols) of each prediction, -1 where nothing was received."""
         return self._versions[task_id].reshape(self.rows, self.cols).copy()
 
+    def blocks(self, task_id: int) -> NDArray[np.int64]:
+        """Chips along the side of the block (rows, cols) that a value is the mean of: 1, more in a quick-look, or 0."""
+        return self._blocks[task_id].reshape(self.rows, self.cols).copy()
+
     def write(self, path: Path) -> int:
         """Write ``products.parquet``, a row a chip and task, whole or not at all; the number of rows.
 
-        Columns are task_id, label_version, row, col, and one a class name of any task, null where a task has no such
+        Columns are task_id, label_version, row, col, block (chips along the side of what the values are of: 1, or more
+        from a quick-look), and one a class name of any task, null where a task has no such
         class. The schema's metadata hold region, grid and classes.
         """
         names = list(dict.fromkeys(f"class:{name}" for task in self.tasks for name in self._classes[task]))
@@ -109,6 +149,7 @@ class ProductArchive:
             "label_version": pa.array(version[cells], pa.int64()),
             "row": pa.array(cells // self.cols, pa.int32()),
             "col": pa.array(cells % self.cols, pa.int32()),
+            "block": pa.array(np.zeros(0) if task is None else self._blocks[task][cells], pa.int16()),
         }
         own = {} if task is None else {f"class:{name}": i for i, name in enumerate(self._classes[task])}
         for name in names:
@@ -125,10 +166,10 @@ class ProductArchive:
             archive = cls(int(meta["region_id"]), int(meta["rows"]), int(meta["cols"]))
             if not 0 < archive.rows * archive.cols <= _MAX_CELLS:
                 raise ValueError(f"a grid of {archive.rows} x {archive.cols} cells")
-            keys = [table[name] for name in ("task_id", "label_version", "row", "col")]
+            keys = [table[name] for name in ("task_id", "label_version", "row", "col", "block")]
             if any(column.null_count for column in keys):
                 raise ValueError("a row without task, version or cell")
-            task_of, version, row, col = (column.to_numpy().astype(np.int64) for column in keys)
+            task_of, version, row, col, block = (column.to_numpy().astype(np.int64) for column in keys)
             if ((row < 0) | (row >= archive.rows) | (col < 0) | (col >= archive.cols)).any():
                 raise ValueError(f"a cell outside the grid of {archive.rows} x {archive.cols}")
             for key, classes in meta["tasks"].items():
@@ -137,6 +178,7 @@ class ProductArchive:
                 here = np.flatnonzero(task_of == task)
                 cells = row[here] * archive.cols + col[here]
                 archive._versions[task][cells] = version[here]
+                archive._blocks[task][cells] = block[here]
                 for i, name in enumerate(classes):
                     archive._grids[task][cells, i] = table[f"class:{name}"].to_numpy()[here]
         except (OSError, KeyError, ValueError, TypeError, IndexError, pa.ArrowException) as error:

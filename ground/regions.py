@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flight.link.counts import quantise
-from flight.link.region import FULL, Region
-from flight.link.region_layout import NOBODY, OVERLAPS
+from flight.link.region import FULL, NOBODY, OVERLAPS, Region
 from ground.coverage import Coverage, coverage
 from ground.georef import Georef
 from ground.gis import GisError, listed, need_gis

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flight.link import labelset, region
+from flight.link import labelset, layout, region_codec
 from flight.link.labelset import LabelSet
+from flight.link.layout import MapOrder
 from flight.link.pack import CodecError
 from flight.link.packet import FileKind
 from flight.link.region import Region
@@ -105,11 +106,12 @@ def make_plan(scenario: Scenario, data: Path | None = None) -> Plan:
     if not overpasses:
         raise PlanError(_why_never(scenario, orbit, imagery))
     built = region_from_imagery(imagery, REGION_ID, imagery.bag_split == TRAIN)  # no other has rows to send
-    packed = region.pack(built)
+    packed = region_codec.pack(built)
     plan = Plan(scenario, data, imagery, built, orbit, found, overpasses, [], [], 0, len(packed))
     plan.orders.append(Order(0.0, File("region", FileKind.REGION, packed)))
+    order = layout.map_order(built.quantised())
     for number, wanted in enumerate(scenario.labels):
-        _order_labels(plan, wanted, f"labels[{number}].file: {wanted.file}")
+        _order_labels(plan, wanted, order, f"labels[{number}].file: {wanted.file}")
     if not plan.sent:
         raise PlanError("no label set is sent: check the labels of the scenario")
     plan.orders += [order.order() for order in (*scenario.sequences, *scenario.commands)]
@@ -150,30 +152,32 @@ def _first_looks(overpasses: list[Overpass], n_cells: int) -> list[Overpass]:
     return kept
 
 
-def _order_labels(plan: Plan, wanted: LabelOrder, where: str) -> None:
+def _order_labels(plan: Plan, wanted: LabelOrder, order: MapOrder, where: str) -> None:
     known = [task.task_id for task in plan.imagery.tasks]
     if wanted.file:
-        labels, packed = _packed_labels(plan, Path(wanted.file), where)
+        labels, packed = _packed_labels(plan, Path(wanted.file), order, where)
     elif wanted.task not in known:
         plan.skipped.append(f"labels of task {wanted.task}: the imagery has {len(known)} task(s)")
         return
     else:
         labels = label_set(plan.imagery, plan.task(wanted.task), wanted, plan.scenario.seed)
-        packed = labelset.pack(labels)
+        packed = labelset.pack(labels, order)
     name = f"labels-{labels.task_id}-{labels.version}"
     plan.orders.append(Order(wanted.at_h * 3600, File(name, FileKind.LABEL_SET, packed)))
     plan.sent.append(labels.quantised())
     plan.label_bytes += len(packed)
 
 
-def _packed_labels(plan: Plan, path: Path, where: str) -> tuple[LabelSet, bytes]:
+def _packed_labels(plan: Plan, path: Path, order: MapOrder, where: str) -> tuple[LabelSet, bytes]:
     """The label set in a file, and the file; PlanError if it does not fit the imagery or what was sent before."""
     limits = plan.scenario.flight_config().link
     try:
         if path.stat().st_size > limits.max_file_bytes:
             raise PlanError(f"{where}: is larger than the link takes, {limits.max_file_bytes} bytes")
         packed = path.read_bytes()
-        labels = labelset.unpack(packed, limits)
+        base = labelset.read_header(packed, limits).base
+        sent = next((sent for sent in plan.sent if sent.base_id == base), None)
+        labels = labelset.unpack(packed, limits, order, sent)
     except OSError as error:
         raise PlanError(f"{where}: {error.strerror}") from None
     except CodecError as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .pack import CodecError, Reader, Writer
+from .pack import CodecError
 
 MIN_LEVELS, MAX_LEVELS = 2, 255
 
@@ -42,24 +42,3 @@ def quantise(proportions: NDArray[np.floating | np.integer], levels: int) -> NDA
 def dequantise(counts: NDArray[np.uint8], levels: int) -> NDArray[np.float32]:
     """counts / levels, correctly rounded: the proportions that both ends of the link use."""
     return counts.astype(np.float32) / np.float32(levels)
-
-
-def write_counts(out: Writer, counts: NDArray[np.uint8]) -> bytes:
-    """Append counts (n, n_classes) class by class, without the class that the others imply.
-
-    The largest class varies most and is left out. Returns the bytes that a CRC of the decoded table is taken over.
-    """
-    implied = int(np.argmax(counts.sum(0, dtype=np.int64))) if len(counts) else 0
-    out.integer(implied)
-    out.block(np.delete(counts, implied, axis=1).T.tobytes())
-    return counts.tobytes()
-
-
-def read_counts(reader: Reader, rows: int, classes: int, levels: int) -> NDArray[np.uint8]:
-    """The inverse of `write_counts`: counts (rows, classes) that sum to `levels`, or CodecError."""
-    implied = reader.integer("the implied class", 0, classes - 1)
-    sent = np.frombuffer(reader.block("the counts", rows * (classes - 1)), np.uint8).reshape(classes - 1, rows).T
-    rest = levels - sent.sum(1, dtype=np.int64)
-    if (rest < 0).any():
-        raise reader.error(f"row {int(np.argmax(rest < 0))} has counts above {levels}")
-    return np.insert(sent, implied, rest.astype(np.uint8), axis=1)

@@ -10,7 +10,7 @@ from flight.link.cuc import MAX_S
 from flight.link.schema import Definition, Field
 
 U16, U32 = 0xFFFF, 0xFFFFFFFF
-MODES = ("starting", "idle", "ingesting", "training", "predicting", "safe")
+MODES = ("starting", "idle", "decoding", "ingesting", "training", "predicting", "safe")
 OUTCOMES = ("executed", "duplicate", "rejected")
 LATE = ("skip", "run")
 MAX_EMBEDDED_BYTES = 48
@@ -183,6 +183,7 @@ EVENTS = (
         "A region came into use.",
         _count("region_id", "its number"),
         _count("municipalities", "municipalities in it"),
+        _count("version", "digest that names its version"),
         severity="info",
     ),
     _telemetry(

@@ -1,19 +1,29 @@
 """The label set: one version of a region's label table for one task, as it goes up.
 
 Decoded proportions are counts / levels. `LabelSet.quantised` gives the ground the table that the satellite will have.
+
+A file holds the whole table, or a *delta*: what has changed against a version that is on board, of the same task or of
+another, whose classes it may merge or split. Rows are coded along a region's map, or in the order of its codes where
+the map is not at hand. `flight.link.label_header` has the layout.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flight import kernels
 from flight.config import LinkConfig
 
+from . import composition, label_header
 from . import pack as wire
-from .counts import MAX_LEVELS, MIN_LEVELS, dequantise, quantise, read_counts, write_counts
+from .classes import Relation, relate
+from .counts import MAX_LEVELS, MIN_LEVELS, dequantise, quantise
+from .label_header import CHECK_BYTES, BaseId, Header
+from .layout import MapOrder, Places, places_in_order
 from .pack import CodecError
 
 
@@ -53,19 +63,36 @@ class LabelSet:
 
     def quantised(self) -> LabelSet:
         """This label set as the satellite will have it; CodecError if a row is not a set of proportions."""
-        return self._from_counts(self._counts(), self.missing)
+        return self.with_counts(self.counts, ~self.missing)
 
-    def _counts(self) -> NDArray[np.uint8]:
+    @cached_property
+    def counts(self) -> NDArray[np.uint8]:
+        """uint8 (n_municipalities, n_classes), 0 in missing rows; CodecError if a row is not a set of proportions."""
+        counts = np.zeros(self.proportions.shape, np.uint8)
         present = np.flatnonzero(~self.missing)
         try:
-            return quantise(self.proportions[present], self.levels)
+            counts[present] = quantise(self.proportions[present], self.levels)
         except CodecError as error:
             raise CodecError(f"label set, among the rows that are not missing: {error}") from None
+        return counts
 
-    def _from_counts(self, counts: NDArray[np.uint8], missing: NDArray[np.bool_]) -> LabelSet:
-        table = np.full((len(missing), len(self.classes)), np.nan, np.float32)
-        table[~missing] = dequantise(counts, self.levels)
+    def with_counts(self, counts: NDArray[np.uint8], present: NDArray[np.bool_]) -> LabelSet:
+        """A label set like this one, with the proportions counts / levels."""
+        table = np.full(counts.shape, np.nan, np.float32)
+        table[present] = dequantise(counts[present], self.levels)
         return replace(self, proportions=table)
+
+    @property
+    def base_id(self) -> BaseId:
+        """What names this label set where it is the base of a delta."""
+        return BaseId(self.task_id, self.version, (self.crc & 0xFFFF).to_bytes(CHECK_BYTES, "big"))
+
+    @cached_property
+    def crc(self) -> int:
+        """CRC-32 of what the satellite will have: names the content."""
+        ids = (self.region_id, self.task_id, self.version, *self.proportions.shape, self.levels, int(self.activate))
+        bitmap = np.packbits(self.missing).tobytes()
+        return wire.crc(ids, wire.join_names(self.classes, "class"), bitmap, self.counts.tobytes())
 
 
 def errors(label_set: LabelSet) -> tuple[float, float]:
@@ -85,47 +112,121 @@ def levels_for(max_error: float) -> int:
     return max(MIN_LEVELS, int(np.ceil(1 / max_error)))
 
 
-def _fields(label_set: LabelSet) -> tuple[int, ...]:
-    rows, classes = label_set.proportions.shape
-    ids = (label_set.region_id, label_set.task_id, label_set.version)
-    return (*ids, rows, classes, label_set.levels, int(label_set.activate))
+def pack(
+    label_set: LabelSet,
+    order: MapOrder | None = None,
+    base: LabelSet | None = None,
+    relation: Relation | None = None,
+    backend: str = kernels.PYTHON,
+) -> bytes:
+    """The label set as a file; CodecError if it cannot be one.
+
+    With `order`, of the region *as it was decoded*, rows are coded along the map, which the satellite must have.
+    With `base`, another table of the same region as the satellite has it, the file is a delta against it; the base may
+    have fewer rows, if municipalities have joined the region behind them. `relation` says how its classes became these,
+    and may be left out where all of them are still there.
+    """
+    rows, n_classes = label_set.proportions.shape
+    base_id = None
+    if base is not None:
+        if base.region_id != label_set.region_id or len(base.proportions) > rows:
+            raise CodecError(
+                f"label set: {rows} rows of region {label_set.region_id} cannot be a delta against "
+                f"{len(base.proportions)} rows of region {base.region_id}"
+            )
+        base_id = base.base_id
+        if base.classes == label_set.classes:
+            relation = None
+        else:
+            relation = relation or relate(base.classes, label_set.classes)
+            relation.check(len(base.classes), n_classes)
+    header = Header(
+        label_set.region_id,
+        label_set.task_id,
+        label_set.version,
+        rows,
+        n_classes,
+        label_set.levels,
+        label_set.activate,
+        label_set.classes if base is None or relation is not None else None,
+        order.check if order is not None else None,
+        base_id,
+        relation,
+    )
+    out = wire.Writer(wire.LABEL_SET, wire.RANGE)
+    label_header.write(out, header)
+    before = _before(base, header)
+    places = _places(header, order)
+    out.raw(composition.encode(label_set.counts, ~label_set.missing, label_set.levels, places, before, backend))
+    return out.finish(label_set.crc)
 
 
-def pack(label_set: LabelSet) -> bytes:
-    """The label set as a file; CodecError if it cannot be one."""
-    missing, counts = label_set.missing, label_set._counts()
-    fields, names = _fields(label_set), wire.join_names(label_set.classes, "class")
-    bitmap = np.packbits(missing).tobytes()
-    out = wire.Writer(wire.LABEL_SET)
-    out.integer(*fields, len(names), len(counts))
-    out.block(names)
-    out.block(bitmap if len(counts) < len(missing) else b"")
-    table = write_counts(out, counts)
-    return out.finish(wire.crc(fields, names, bitmap, table))
+def read_header(data: bytes, config: LinkConfig) -> Header:
+    """What a file says of itself; CodecError for anything but a label set, or for more than `config` allows."""
+    return label_header.read(wire.Reader(wire.LABEL_SET, data, (wire.RANGE,)), config)
 
 
-def unpack(data: bytes, config: LinkConfig) -> LabelSet:
-    """The label set in a file that the link brought; CodecError for anything else, or for more than `config` allows."""
-    reader = wire.Reader(wire.LABEL_SET, data)
-    region_id, task_id, version = (reader.integer(f"{name} id") for name in ("region", "task", "version"))
-    rows = reader.integer("the number of municipalities", 1, config.max_municipalities)
-    classes = reader.integer("the number of classes", 2, config.max_classes)
-    if rows * classes > config.max_label_cells:
-        raise reader.error(f"{rows} x {classes} proportions are more than max_label_cells = {config.max_label_cells}")
-    levels = reader.integer("levels", MIN_LEVELS, MAX_LEVELS)
-    activate = reader.integer("activate", 0, 1)
-    names_bytes = reader.integer("the length of the class names", 2 * classes, (wire.MAX_NAME_BYTES + 1) * classes)
-    present = reader.integer("the number of rows", 0, rows)
-    names = reader.block("the class names", names_bytes)
-    size = (rows + 7) // 8
-    bitmap = reader.block("the missing rows", size) if present < rows else bytes(size)
-    missing = np.unpackbits(np.frombuffer(bitmap, np.uint8), count=rows).astype(bool)
-    if rows - int(missing.sum()) != present:
-        raise reader.error(f"{rows - int(missing.sum())} rows are marked as present, expected {present}")
-    counts = read_counts(reader, present, classes, levels)
-    fields = (region_id, task_id, version, rows, classes, levels, activate)
-    reader.finish(wire.crc(fields, names, bitmap, counts.tobytes()))
-    empty = np.full((rows, classes), np.nan, np.float32)
-    class_names = wire.split_names(names, classes, "class")
-    label_set = LabelSet(region_id, task_id, version, class_names, empty, levels, bool(activate))
-    return label_set._from_counts(counts, missing)
+def unpack(
+    data: bytes,
+    config: LinkConfig,
+    order: MapOrder | None = None,
+    base: LabelSet | None = None,
+    backend: str = kernels.PYTHON,
+) -> LabelSet:
+    """The label set in a file that the link brought; CodecError for anything else, or for more than `config` allows.
+
+    `order` must be given if rows are coded along a map, and `base` if the file is a delta: see `read_header`.
+    """
+    reader = wire.Reader(wire.LABEL_SET, data, (wire.RANGE,))
+    header = label_header.read(reader, config)
+    if header.base is not None and (base is None or base.base_id != header.base):
+        raise reader.error(f"is a delta against {header.base}, which is not at hand")
+    if base is not None and header.base is not None:
+        _check_fits(reader, header, base)
+    places = _places(header, order)
+    shape = (header.rows, header.n_classes)
+    before = _before(base, header)
+    counts, present = reader.decoded(composition.decode, reader.rest(), shape, header.levels, places, before, backend)
+    classes = header.classes or (base.classes if base is not None else ())
+    empty = np.full(shape, np.nan, np.float32)
+    ids = (header.region_id, header.task_id, header.version)
+    label_set = LabelSet(*ids, classes, empty, header.levels, header.activate).with_counts(counts, present)
+    reader.finish(label_set.crc)
+    return label_set
+
+
+def _check_fits(reader: wire.Reader, header: Header, base: LabelSet) -> None:
+    """CodecError unless a delta's shape is the base's, or what its relation makes of it."""
+    rows, n_base = base.proportions.shape
+    expected = len(header.relation.of_base) if header.relation is not None else header.n_classes
+    if base.region_id != header.region_id or rows > header.rows or n_base != expected:
+        raise reader.error(
+            f"expects {header.rows} rows of {expected} classes of its base, which has {rows} of {n_base}"
+        )
+
+
+def _places(header: Header, order: MapOrder | None) -> Places:
+    """What rows are coded along; CodecError unless `order` is what the header names."""
+    if header.map_check is None:
+        return places_in_order(header.rows)
+    if order is None or order.region_id != header.region_id:
+        raise CodecError(f"label set: is coded along the map of region {header.region_id}, which is not at hand")
+    if order.check != header.map_check or len(order.places.order) != header.rows:
+        raise CodecError(f"label set: is coded along another map of region {header.region_id} than the one at hand")
+    return order.places
+
+
+def _before(base: LabelSet | None, header: Header) -> composition.Base | None:
+    """What a delta is compared with: the base in groups of classes, in counts that sum to the header's levels."""
+    if base is None or header.base is None:
+        return None
+    every = tuple(range(header.n_classes))
+    relation = header.relation or Relation(every, every)
+    grouped = np.zeros((header.rows, relation.n_groups), np.int64)
+    for k, group in enumerate(relation.of_base):
+        grouped[: len(base.counts), group] += base.counts[:, k]
+    present = np.zeros(header.rows, bool)
+    present[: len(base.counts)] = ~base.missing
+    counts = np.zeros(grouped.shape, np.uint8)
+    counts[present] = quantise(grouped[present], header.levels)
+    return composition.Base(counts, present, relation.of_class)

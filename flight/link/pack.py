@@ -4,7 +4,8 @@ Every file starts alike, and says itself what it holds and how it is coded:
 
     offset  size  what
     0       1     kind: ``L`` label set, ``R`` region, ``P`` product, ``Q`` sequence, ``U`` update, ``M`` model
-    1       1     format: how the rest is coded; 1 is deflate (RFC 1951), other numbers belong to other coders
+    1       1     format: how the rest is coded; 1 is deflate (RFC 1951), 2 a range coder (`flight.link.coder`), and
+                  3 the same, for a patch of what is on board already
     2       4     CRC-32 of the *decoded* content, big-endian
     6       ..    fields: unsigned LEB128 integers, and blocks (compressed length as LEB128, then a deflate stream)
 
@@ -16,11 +17,15 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 LABEL_SET, REGION, PRODUCT, SEQUENCE, UPDATE, MODEL = b"L", b"R", b"P", b"Q", b"U", b"M"
-DEFLATE = 1
+DEFLATE, RANGE, PATCH = 1, 2, 3
 MAX_NAME_BYTES = 64
 STORE_MAGIC = b"SWST"  # how records of `flight.store` begin
+P = ParamSpec("P")
+T = TypeVar("T")
 _ENVELOPE = struct.Struct(">ccI")
 _NAMES = {
     LABEL_SET: "label set",
@@ -65,10 +70,11 @@ def deflate(data: bytes) -> bytes:
 
 
 class Writer:
-    """Collects the fields of one file of `kind`."""
+    """Collects the fields of one file of `kind` in format `form`."""
 
-    def __init__(self, kind: bytes) -> None:
+    def __init__(self, kind: bytes, form: int = DEFLATE) -> None:
         self._kind = kind
+        self._form = form
         self._body = bytearray()
 
     def integer(self, *values: int) -> None:
@@ -94,21 +100,22 @@ class Writer:
 
     def finish(self, content_crc: int) -> bytes:
         """The file."""
-        return _ENVELOPE.pack(self._kind, bytes([DEFLATE]), content_crc) + bytes(self._body)
+        return _ENVELOPE.pack(self._kind, bytes([self._form]), content_crc) + bytes(self._body)
 
 
 class Reader:
-    """Takes the fields of one file of `kind` in the order in which they were written."""
+    """Takes the fields of one file of `kind`, in one of `forms`, in the order in which they were written."""
 
-    def __init__(self, kind: bytes, data: bytes) -> None:
+    def __init__(self, kind: bytes, data: bytes, forms: tuple[int, ...] = (DEFLATE,)) -> None:
         self.name = _NAMES[kind]
         if len(data) < _ENVELOPE.size:
             raise self.error(f"{len(data)} bytes are too few for its envelope of {_ENVELOPE.size}")
         found, form, self._crc = _ENVELOPE.unpack_from(data)
         if found != kind:
             raise self.error(_stranger(data))
-        if form[0] != DEFLATE:
-            raise self.error(f"format {form[0]} is not known here, only {DEFLATE}")
+        self.form = form[0]
+        if self.form not in forms:
+            raise self.error(f"format {self.form} is not known here, only {' and '.join(map(str, forms))}")
         self._data = data
         self._at = _ENVELOPE.size
 
@@ -140,6 +147,17 @@ class Reader:
             raise self.error(f"ends within {name}: {len(data)} of {size} bytes")
         self._at += size
         return data
+
+    def rest(self) -> bytes:
+        """All bytes that are left."""
+        return self.raw("the rest", len(self._data) - self._at)
+
+    def decoded(self, decode: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+        """What `decode` makes of a stream; its CodecError then names the kind of file."""
+        try:
+            return decode(*arguments, **options)
+        except CodecError as error:
+            raise self.error(str(error)) from None
 
     def block(self, name: str, size: int) -> bytes:
         """The next block, which must inflate to exactly `size` bytes."""

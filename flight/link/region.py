@@ -1,25 +1,26 @@
 """The region: which municipalities each chip of a grid overlaps, and by how much, as it goes up.
 
 Shares are rounded to counts before they go up. `Region.quantised` gives the ground the map that the satellite will
-have.
+have. A whole region goes up as a file of `flight.link.region_codec`, a change to one as a patch of
+`flight.link.region_patch`; which region is meant, an `identity` says: its number and a digest of its content.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flight.config import LinkConfig
-
 from . import pack as wire
 from .counts import quantise
 from .pack import CodecError
-from .region_layout import NOBODY, OVERLAPS, read_borders, read_membership, write_borders, write_membership
 
+OVERLAPS = 4  # municipalities that a cell can have
+NOBODY = -1
 FULL = 255
-MIN_LEVELS, MAX_LEVELS = 2, 56
+MIN_LEVELS, MAX_LEVELS = 1, 56  # 1: each chip belongs to one municipality
 DEFAULT_LEVELS = 8
 MAX_SIDE = 65535
 _BATCH = 65536  # cells at a time, where floats are needed
@@ -88,25 +89,54 @@ class Region:
         cell = row * self.cols + col
         return self.bags[cell], self.weights[cell].astype(np.float32) / np.float32(FULL)
 
-    def quantised(self, levels: int = DEFAULT_LEVELS) -> Region:
-        """This region as the satellite will have it: shares in `levels` counts, largest first, those of 0 left out."""
-        bags, counts = self._counts(levels)
-        return replace(self, bags=bags, weights=_weights(bags, counts))
+    @cached_property
+    def digest(self) -> int:
+        """CRC-32 of the content: what, with the number, names this version of the region."""
+        fields = (self.region_id, self.rows, self.cols, len(self.codes))
+        names = wire.join_names(self.codes, "code")
+        return wire.crc(
+            fields, names, self.bags.astype("<i4", copy=False).data, np.ascontiguousarray(self.weights).data
+        )
 
-    def _counts(self, levels: int) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
-        """Municipalities and counts of shares, both (rows x cols, 4), sorted by count; ties keep their order."""
+    def quantised(self, levels: int = DEFAULT_LEVELS) -> Region:
+        """This region as the satellite will have it: shares in `levels` counts, those of 0 left out.
+
+        Of equal shares, that of the municipality with the lower index comes first.
+        """
+        bags, counts = self.counted(levels)
+        return replace(self, bags=bags, weights=weights_of(bags, counts))
+
+    def counted(self, levels: int) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+        """Municipalities and counts of shares, both (rows x cols, 4), as `quantised` has them."""
         if not MIN_LEVELS <= levels <= MAX_LEVELS:
             raise CodecError(f"region: levels is {levels}, not between {MIN_LEVELS} and {MAX_LEVELS}")
         shared = np.flatnonzero(self.bags[:, 1] >= 0)
-        bags, counts = self.bags.astype(np.int32), np.zeros(self.bags.shape, np.uint8)
-        bags[:, 1:] = NOBODY
-        counts[bags[:, 0] >= 0, 0] = levels
-        part = quantise(self.weights[shared], levels)
-        order = np.argsort(-part.astype(np.int64), axis=1, kind="stable")
-        counts[shared] = np.take_along_axis(part, order, axis=1)
-        bags[shared] = np.take_along_axis(self.bags[shared], order, axis=1)
-        bags[counts == 0] = NOBODY
-        return bags, counts
+        counts = np.zeros(self.bags.shape, np.uint8)
+        counts[self.bags[:, 0] >= 0, 0] = levels
+        if levels > 1:
+            counts[shared] = quantise(self.weights[shared], levels)
+        return in_order(self.bags.astype(np.int32), counts)
+
+
+def in_order(bags: NDArray[np.int32], counts: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    """Municipalities (n, 4) and counts (n, 4) with the largest count first, and then the lowest index; no zeros."""
+    bags, counts = np.where(counts > 0, bags, NOBODY), np.where(bags >= 0, counts, np.uint8(0))
+    several = np.flatnonzero((bags[:, 1:] >= 0).any(1))
+    order = np.lexsort((bags[several], -counts[several].astype(np.int64)), axis=1)
+    bags[several] = np.take_along_axis(bags[several], order, axis=1)
+    counts[several] = np.take_along_axis(counts[several], order, axis=1)
+    return bags, counts
+
+
+def weights_of(bags: NDArray[np.int32], counts: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Shares in 255ths that stand for `counts`, both (n, 4)."""
+    weights = np.zeros(bags.shape, np.uint8)
+    weights[bags[:, 0] >= 0, 0] = FULL
+    shared = np.flatnonzero(bags[:, 1] >= 0)
+    for start in range(0, len(shared), _BATCH):
+        cells = shared[start : start + _BATCH]
+        weights[cells] = quantise(counts[cells], FULL)
+    return weights
 
 
 def share_error(region: Region, levels: int = DEFAULT_LEVELS) -> tuple[float, float]:
@@ -123,74 +153,3 @@ def share_error(region: Region, levels: int = DEFAULT_LEVELS) -> tuple[float, fl
             wrong += np.where(one.bags[:, i] >= 0, gain, 0) / (2 * FULL)
     owned = region.bags[:, 0] >= 0
     return (float(wrong[owned].mean()), float(wrong.max())) if owned.any() else (0.0, 0.0)
-
-
-def pack(region: Region, levels: int = DEFAULT_LEVELS) -> bytes:
-    """The region as a file, its shares rounded to `levels` counts; CodecError if it cannot be one."""
-    bags, counts = region._counts(levels)
-    shares = _weights(bags, counts)
-    fields = (region.region_id, region.rows, region.cols, len(region.codes), levels)
-    names = wire.join_names(region.codes, "code")
-    heads, tails = _front_code(region.codes)
-    out = wire.Writer(wire.REGION)
-    out.integer(*fields, len(tails))
-    out.block(heads)
-    out.block(tails)
-    first = bags[:, 0].reshape(region.rows, region.cols)
-    write_membership(out, first)
-    write_borders(out, first, bags, counts, levels)
-    return out.finish(wire.crc(fields, names, bags.astype("<i4", copy=False).data, shares.data))
-
-
-def unpack(data: bytes, config: LinkConfig) -> Region:
-    """The region in a file that the link brought; CodecError for anything else, or for more than `config` allows."""
-    reader = wire.Reader(wire.REGION, data)
-    region_id = reader.integer("region id")
-    rows = reader.integer("rows", 1, min(MAX_SIDE, config.max_region_chips))
-    cols = reader.integer("columns", 1, min(MAX_SIDE, config.max_region_chips // rows))
-    n_codes = reader.integer("the number of municipalities", 1, config.max_municipalities)
-    levels = reader.integer("levels", MIN_LEVELS, MAX_LEVELS)
-    tails_bytes = reader.integer("the length of the codes", n_codes, n_codes * (wire.MAX_NAME_BYTES + 1))
-    heads, tails = reader.block("the codes", n_codes), reader.block("the codes", tails_bytes)
-    codes = _front_decode(heads, tails)
-    first = read_membership(reader, rows, cols, n_codes)
-    bags, counts = read_borders(reader, first, n_codes, levels)
-    weights = _weights(bags, counts)
-    fields = (region_id, rows, cols, n_codes, levels)
-    reader.finish(wire.crc(fields, wire.join_names(codes, "code"), bags.astype("<i4", copy=False).data, weights.data))
-    return Region(region_id, rows, cols, codes, bags, weights)
-
-
-def _weights(bags: NDArray[np.int32], counts: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Shares in 255ths that stand for `counts`."""
-    weights = np.zeros(bags.shape, np.uint8)
-    weights[bags[:, 0] >= 0, 0] = FULL
-    shared = np.flatnonzero(bags[:, 1] >= 0)
-    for start in range(0, len(shared), _BATCH):
-        cells = shared[start : start + _BATCH]
-        weights[cells] = quantise(counts[cells], FULL)
-    return weights
-
-
-def _front_code(codes: tuple[str, ...]) -> tuple[bytes, bytes]:
-    """Codes, each as the number of bytes it shares with the one before it, and the rest of it ended by NUL."""
-    heads, tails, before = bytearray(), bytearray(), b""
-    for code in (code.encode() for code in codes):
-        shared = 0
-        while shared < min(len(code), len(before)) and code[shared] == before[shared]:
-            shared += 1
-        heads.append(shared)
-        tails += code[shared:] + b"\0"
-        before = code
-    return bytes(heads), bytes(tails)
-
-
-def _front_decode(heads: bytes, tails: bytes) -> tuple[str, ...]:
-    rest = tails.split(b"\0")
-    if len(rest) != len(heads) + 1 or rest[-1] or max(heads) > wire.MAX_NAME_BYTES:
-        raise CodecError(f"region: {len(rest) - 1} codes, expected {len(heads)}")
-    codes, before = [], b""
-    for shared, tail in zip(heads, rest[:-1], strict=True):
-        before = before[:shared] + tail
-        codes.append(before[: wire.MAX_NAME_BYTES + 1])
-    return wire.split_names(b"".join(code + b"\0" for code in codes), len(codes), "code")

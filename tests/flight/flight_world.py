@@ -16,7 +16,7 @@ from flight.config import CostConfig, ExecutiveConfig, FlightConfig, LearnerConf
 from flight.executive import Executive
 from flight.ingest import Chip, Gap, RecorderRequest
 from flight.learn import LEARNERS
-from flight.link import labelset, product, region
+from flight.link import labelset, product, region_codec
 from flight.link.dictionary import Telecommand
 from flight.link.endpoint import Endpoint
 from flight.link.events import (
@@ -113,7 +113,7 @@ def make_region(region_id: int = 1, rows: int = ROWS, cols: int = COLS) -> Regio
 
 
 def region_file(**changes: Any) -> File:
-    return File("region", FileKind.REGION, region.pack(make_region(**changes)))
+    return File("region", FileKind.REGION, region_codec.pack(make_region(**changes)))
 
 
 def label_set(task: int = 1, version: int = 1, share: float = 1.0, **changes: Any) -> LabelSet:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from flight.ingest import Gap
+from flight.link import labelset, layout
 from flight.link import pack as wire
 from flight.link.dictionary import Telecommand, encode
 from flight.link.endpoint import Endpoint
@@ -29,6 +30,7 @@ from tests.flight.flight_world import (
     label_file,
     label_set,
     make_chip,
+    make_region,
     region_file,
 )
 
@@ -81,24 +83,36 @@ def test_a_telecommand_that_nobody_knows_is_counted_told_and_answered(idle):
     rejects(idle, a_frame(payload=payload), "packets-rejected", "unknown_id")
 
 
-def bomb(kind, fields, announced):
-    stream = wire.deflate(bytes(20_000_000))
-    out = wire.Writer(kind)
-    out.integer(*fields)
-    out.integer(len(stream))
-    out.raw(stream)
-    assert announced
-    return out.finish(0)
-
-
 def with_wrong_crc(file):
     data = bytearray(file.data)
     data[3] ^= 1
     return dataclasses.replace(file, data=bytes(data))
 
 
+def cut(file, n):
+    return dataclasses.replace(file, data=file.data[:n])
+
+
 def short_table(rows):
     return label_set().proportions[:rows]
+
+
+def patch_of_nothing():
+    out = wire.Writer(wire.REGION, wire.PATCH)
+    out.raw((12345).to_bytes(2, "big"))
+    return out.finish(0)
+
+
+def delta_file(**base):
+    """A delta against a table that is not on board."""
+    before = dataclasses.replace(label_set().quantised(), **base)
+    packed = labelset.pack(label_set(1, 8), None, before)
+    return File("delta", FileKind.LABEL_SET, packed)
+
+
+def along_another_map():
+    other = dataclasses.replace(make_region(), codes=tuple(f"N{i}" for i in range(ROWS)))
+    return File("labels", FileKind.LABEL_SET, labelset.pack(label_set(), layout.map_order(other)))
 
 
 BAD_FILES = {
@@ -110,10 +124,12 @@ BAD_FILES = {
     "region: CRC-32 of the decoded content is": with_wrong_crc(region_file(region_id=3)),
     "region: columns is 30, not between 1 and 3": region_file(rows=30, cols=30),
     "label set: 8 x 3 proportions are more than": label_file(),
-    "label set: the class names does not inflate to": File(
-        "bomb", FileKind.LABEL_SET, bomb(wire.LABEL_SET, (1, 1, 2, 8, 2, 64, 1, 4, 8), 4)
-    ),
-    "region: the codes does not inflate to": File("bomb", FileKind.REGION, bomb(wire.REGION, (2, 4, 5, 3, 8, 6), 3)),
+    "the stream ends too early": dataclasses.replace(region_file(), data=region_file(region_id=3).data[:-12]),
+    "region: a patch of version 3039, on board is": File("patch", FileKind.REGION, patch_of_nothing()),
+    "label set: ends within the class names: 0 of 1 b": cut(label_file(), 14),
+    "delta against version 7 of task 1 (check": delta_file(version=7),
+    "delta against version 1 of task 3 (check": delta_file(task_id=3),
+    "label set: is coded along another map of region": along_another_map(),
     "label set: 3 bytes are too few for its envelope": File("short", FileKind.LABEL_SET, b"abc"),
     "files of kind MODEL have no use here": File("model", FileKind.MODEL, b"abc"),
 }

@@ -61,6 +61,7 @@ def test_one_kill_at_any_time_costs_no_chip_no_label_and_no_bit_of_the_weights(l
     for i, at_s in enumerate(np.linspace(0.0, end_s, 40)):
         world = fly_with_kills(tmp_path / str(i), learner, [at_s])
         complete(world, undisturbed[learner])
+        world.run(20.0)  # until the ground is heard again
         assert world.told("restarted")[-1]["incarnation"] == 2
 
 

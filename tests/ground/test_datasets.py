@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flight.config import LinkConfig
-from flight.link import region
+from flight.link import region_codec
 from ground.datasets import DatasetError, open_imagery, write_npz
 from ground.regions import region_from_imagery
 
@@ -248,7 +248,7 @@ def test_real_data_pass_their_checks_and_their_region_goes_up(
     for task in imagery.tasks:
         assert np.allclose(imagery.table(task).sum(1), 1, atol=1e-5)
     made = region_from_imagery(imagery, 1)
-    decoded = region.unpack(region.pack(made), LinkConfig())
+    decoded = region_codec.unpack(region_codec.pack(made), LinkConfig())
     assert np.array_equal(decoded.bags, made.bags) and np.array_equal(decoded.weights, made.weights)
 
 

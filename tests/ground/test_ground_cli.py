@@ -14,8 +14,9 @@ from typer.testing import CliRunner, Result
 
 from flight.config import LinkConfig
 from flight.curve import Curve
-from flight.link import labelset, parcel, product, region
+from flight.link import labelset, parcel, product, region_codec
 from flight.link.keys import KeyRing
+from flight.link.layout import map_order
 from ground import entry
 from ground.cli import app
 from ground.products import ProductArchive
@@ -86,11 +87,33 @@ def test_a_dataset_goes_to_a_region_and_a_table_that_fit_each_other(tmp_path: Pa
     assert run("labels", "export", dataset, "-o", "small.csv").exit_code == 0
     result = run("labels", "pack", "small.csv", "-o", "small.labels", "--region", "small.region", "--task-id", 4)
     assert result.exit_code == 0, result.stderr
-    label_set = labelset.unpack(Path("small.labels").read_bytes(), LinkConfig())
+    of_region = region_codec.unpack(Path("small.region").read_bytes(), LinkConfig())
+    label_set = labelset.unpack(Path("small.labels").read_bytes(), LinkConfig(), map_order(of_region))
     assert (label_set.region_id, label_set.task_id) == (12, 4)
     assert label_set.missing.tolist() == [False, False, True, True]  # the training split has the first two
     assert json.loads(run("region", "inspect", "small.region", "--json").stdout)["chips"] == 24
-    assert json.loads(run("labels", "inspect", "small.labels", "--json").stdout)["rows"] == 2
+    inspect = ("labels", "inspect", "small.labels")
+    assert json.loads(run(*inspect, "--region", "small.region", "--json").stdout)["rows"] == 2
+    assert "small.labels: is coded along the map of region 12: give its file with --region" in run(*inspect).stderr
+
+
+def test_a_later_table_is_packed_as_a_delta_if_that_is_smaller(table: Path) -> None:
+    rows = [f"{i:05d},{0.2 + i % 7 / 10:g},{0.8 - i % 7 / 10:g},0" for i in range(40)]
+    table.write_text("\n".join(["code,forest,crops,water", *rows]))
+    pack = ("labels", "pack", table, "--json", "-o")
+    run(*pack, "one.labels")
+    table.write_text("\n".join(["code,forest,crops,water", "00000,1,0,0", *rows[1:]]))
+    facts = json.loads(run(*pack, "two.labels", "--version", 2, "--base", "one.labels").stdout)
+    assert facts["packed_as"] == "delta" and facts["bytes"] == facts["delta_bytes"] < facts["whole_bytes"]
+    inspect = ("labels", "inspect", "two.labels", "--json")
+    assert json.loads(run(*inspect, "--base", "one.labels").stdout)["delta_against"].startswith("version 1 of task 1")
+    assert "is a delta against version 1 of task 1" in run(*inspect).stderr
+    table.write_text("\n".join(["code,plants,water", *(f"{i:05d},1,0" for i in range(40))]))
+    became = ("--base", "one.labels", "--base", "two.labels", "--became", "forest=plants", "--became", "crops=plants")
+    facts = json.loads(run(*pack, "three.labels", "--task-id", 2, *became).stdout)
+    assert facts["packed_as"] == "whole" and facts["delta_bytes"] >= facts["bytes"]
+    result = run(*pack, "four.labels", *became[:4])
+    assert result.exit_code == 1 and "say what became of class forest, crops" in result.stderr
 
 
 def test_codes_from_a_file_set_the_order(table: Path) -> None:
@@ -173,7 +196,7 @@ def test_the_door_opens_without_loading_the_house() -> None:
 def test_region_files_say_their_size(tmp_path: Path, table: Path) -> None:
     result = run("region", "pack", save(tmp_path / "small.npz"), "-o", "small.region", "--json")
     data = Path("small.region").read_bytes()
-    assert json.loads(result.stdout)["bytes"] == len(data) and region.unpack(data, LinkConfig()).rows >= 1
+    assert json.loads(result.stdout)["bytes"] == len(data) and region_codec.unpack(data, LinkConfig()).rows >= 1
 
 
 def test_a_parameter_table_is_packed_as_flight_will_take_it(table: Path) -> None:

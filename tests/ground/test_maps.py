@@ -14,7 +14,8 @@ import rasterio
 import shapely
 from typer.testing import CliRunner, Result
 
-from flight.link import region
+from flight.config import LinkConfig
+from flight.link import region, region_codec
 from flight.link.product import Product
 from ground import gis
 from ground.cli import app
@@ -126,7 +127,7 @@ def test_municipalities_have_their_own_borders_names_and_weighted_means(
     towns = read(directory / "maps" / f"task-3-municipalities{suffix}")
     assert towns.code.tolist() == list("abcd") and towns.name.tolist() == list("ABCD")
     assert shapely.equals(towns.geometry.values, mapped.polygons.geometry).all()
-    on_board = region.unpack((directory / "r.bin").read_bytes(), region.LinkConfig())
+    on_board = region_codec.unpack((directory / "r.bin").read_bytes(), LinkConfig())
     expected, _ = by_municipality(on_board, grid_of(directory))
     np.testing.assert_array_equal(towns[[f"share_{c}" for c in CLASSES]].to_numpy(np.float32), expected)
     assert towns.predicted_share.round(3).tolist()[2:] == [1.0, 1.0] and towns.predicted_share.min() < 1

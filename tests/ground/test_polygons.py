@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from flight.config import LinkConfig
-from flight.link import region
+from flight.link import region_codec
 from ground.cli import app
 from ground.coverage import coverage
 from ground.georef import read_georef
@@ -255,7 +255,7 @@ def test_the_command_writes_region_georeference_polygons_and_picture(tmp_path: P
     arguments = ["region", "from-polygons", path, "--id-field", "CODE", "-o", out, "--picture", picture, "--json"]
     result = CliRunner().invoke(app, [str(a) for a in arguments])
     assert result.exit_code == 0, result.output
-    decoded = region.unpack(out.read_bytes(), LinkConfig())
+    decoded = region_codec.unpack(out.read_bytes(), LinkConfig())
     facts, georef = json.loads(result.stdout), read_georef(tmp_path / "r.georef.json")
     assert (georef.rows, georef.cols, georef.region_id) == (decoded.rows, decoded.cols, decoded.region_id)
     assert facts["municipalities"] == 9 and facts["overlapping_km2"] == 0

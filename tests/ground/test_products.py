@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,18 @@ def test_the_newest_label_version_wins_whatever_the_order_of_arrival() -> None:
     assert archive.grid(1)[0, 1].tolist() == [0.5, 0.5] and np.isnan(archive.grid(1)[1, 1]).all()
 
 
+def test_a_quick_look_fills_its_blocks_until_the_chips_come() -> None:
+    archive = ProductArchive(7, 5, 6)
+    archive.add(product([7], version=1, share=0.75))
+    look = replace(product([0, 3], version=1, share=0.5), cols=2, block=4)
+    assert archive.add(look) == 15 + 2  # the second block is cut off by the edges of the grid
+    assert archive.blocks(1)[1].tolist() == [4, 1, 4, 4, 0, 0] and archive.blocks(1)[4].tolist() == [0, 0, 0, 0, 4, 4]
+    assert archive.add(product([0, 1], version=1)) == 2
+    assert archive.blocks(1)[0].tolist() == [1, 1, 0, 0, 0, 0] and archive.blocks(1)[4, 4] == 4
+    assert archive.versions(1)[1].tolist() == [-1, 1, -1, -1, -1, -1]
+    assert archive.add(replace(look, label_version=2)) == 16 + 2
+
+
 def test_a_product_that_does_not_fit_changes_nothing() -> None:
     archive = ProductArchive(7, 2, 3)
     archive.define(1, ("a", "b", "c"))
@@ -30,6 +43,7 @@ def test_a_product_that_does_not_fit_changes_nothing() -> None:
         (product([0], region=8), "region 8"),
         (product([6], task=2), "cell 6"),
         (product([0]), "2 classes, task 1 3"),
+        (replace(product([0], task=2), cols=3, block=2), "3 columns of blocks, the grid 2"),
     ):
         with pytest.raises(ArchiveError, match=message):
             archive.add(bad)
@@ -45,7 +59,7 @@ def test_an_archive_reads_back_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "products.parquet"
     assert archive.write(path) == 3
     assert pq.read_table(path).column_names == [
-        "task_id", "label_version", "row", "col", "class:dry", "class:wet", "class:high",
+        "task_id", "label_version", "row", "col", "block", "class:dry", "class:wet", "class:high",
     ]  # fmt: skip
     back = ProductArchive.read(path)
     assert (back.region_id, back.rows, back.cols, back.tasks) == (7, 2, 3, (1, 3))

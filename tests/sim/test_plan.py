@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from flight.link import labelset, region
+from flight.link import labelset, region_codec
+from flight.link.layout import map_order
 from flight.link.packet import FileKind
 from flight.link.transfer import File
 from ground.imagery import TRAIN
@@ -34,7 +35,7 @@ def with_camera(revisit, **changes):
 def test_the_region_goes_first_and_decodes_to_the_region_of_the_imagery(plan):
     first = plan.orders[0].item
     assert first.kind is FileKind.REGION
-    decoded = region.unpack(first.data, plan.scenario.flight_config().link)
+    decoded = region_codec.unpack(first.data, plan.scenario.flight_config().link)
     expected = plan.region.quantised()
     np.testing.assert_array_equal(decoded.bags, expected.bags)
     assert decoded.codes == plan.imagery.codes
@@ -49,13 +50,19 @@ def test_orders_are_in_the_order_of_their_times_and_hold_what_the_scenario_asks_
     assert plan.label_bytes == sum(sizes)
 
 
+def order_of(plan):
+    """How tables are coded along the map that goes up."""
+    (sent,) = [o.item for o in plan.orders if isinstance(o.item, File) and o.item.kind is FileKind.REGION]
+    return map_order(region_codec.unpack(sent.data, plan.scenario.flight_config().link))
+
+
 def test_only_rows_of_training_municipalities_are_ever_sent(plan):
     training = plan.imagery.bag_split == TRAIN
     assert 0 < training.sum() < len(training)
     files = [o.item for o in plan.orders if isinstance(o.item, File) and o.item.kind is FileKind.LABEL_SET]
     assert len(files) == len(plan.sent) == 3
     for file in files:
-        sent = labelset.unpack(file.data, plan.scenario.flight_config().link)
+        sent = labelset.unpack(file.data, plan.scenario.flight_config().link, order_of(plan))
         assert not (~sent.missing & ~training).any()
         assert (~sent.missing).any()
 
@@ -63,7 +70,7 @@ def test_only_rows_of_training_municipalities_are_ever_sent(plan):
 def test_what_is_said_to_be_sent_is_what_the_satellite_decodes(plan):
     files = [o.item for o in plan.orders if isinstance(o.item, File) and o.item.kind is FileKind.LABEL_SET]
     for file, sent in zip(files, plan.sent, strict=True):
-        decoded = labelset.unpack(file.data, plan.scenario.flight_config().link)
+        decoded = labelset.unpack(file.data, plan.scenario.flight_config().link, order_of(plan))
         np.testing.assert_array_equal(decoded.proportions, sent.proportions)
 
 
