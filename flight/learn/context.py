@@ -12,7 +12,7 @@ from flight.learn.records import spread
 MAX_AXES = 100
 _MAX_CORRELATED = 28  # statistics whose correlations are taken; all of three bands'
 _LEAST_VARIANCE = 1e-4
-_LEAST = 1e-3
+_LEAST = np.float32(1e-3)
 
 
 def describe(cells: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -33,6 +33,12 @@ def describe(cells: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate([mean, np.log(deviation), correlations], axis=1)
 
 
+def length(k: int) -> int:
+    """Length of a description of `k` statistics."""
+    correlated = min(k, _MAX_CORRELATED)
+    return 2 * k + correlated * (correlated - 1) // 2
+
+
 class Axes(NamedTuple):
     """The axes along which some chips' descriptions differ most, each description first divided by its spread.
 
@@ -41,20 +47,16 @@ class Axes(NamedTuple):
         basis: (m, n_axes); (description - centre) @ basis has unit variance along each axis.
     """
 
-    centre: NDArray[np.float64]
-    basis: NDArray[np.float64]
+    centre: NDArray[np.float32]
+    basis: NDArray[np.float32]
 
 
 def axes(descriptions: NDArray[np.float32], n_axes: int) -> Axes:
-    """Up to `n_axes` principal axes of `descriptions` (n, m), fewer where n or m is less; no label is used."""
-    x = descriptions.astype(np.float64)
-    centre = x.mean(axis=0)
-    x -= centre
-    scale = np.sqrt((x * x).mean(axis=0)) + _LEAST
+    """Up to `n_axes` principal axes of `descriptions` (n, m), fewer than n and up to m; no label is used."""
+    centre = descriptions.mean(axis=0)
+    x = descriptions - centre
+    scale = np.sqrt(np.einsum("ij,ij->j", x, x) / np.float32(len(x))) + _LEAST
     x /= scale
-    short = x @ x.T if len(x) <= x.shape[1] else x.T @ x
-    values, Q = np.linalg.eigh(short / len(x))
-    values, Q = values[::-1][:n_axes], Q[:, ::-1][:, :n_axes]
-    root = np.sqrt(np.maximum(values, 0.0))
-    vectors = x.T @ Q / (np.sqrt(len(x)) * np.maximum(root, _LEAST)) if len(x) <= x.shape[1] else Q
-    return Axes(centre, vectors / (root + _LEAST) / scale[:, None])
+    values, Q = np.linalg.eigh(x.T @ x / np.float32(len(x)))
+    some = slice(len(values) - min(n_axes, len(x) - 1, len(values)), None)
+    return Axes(centre, Q[:, some] / (np.sqrt(np.maximum(values[some], 0)) + _LEAST) / scale[:, None])

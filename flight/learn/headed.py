@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ _CONTEXT = 0.05  # units of score that the penalty takes a standard deviation al
 _LEAST_SHARE = 1e-3  # of a class in the prior
 _SHARPNESS = 1.5  # a head fitted to means makes cells too alike
 _MIN_VALUES = 8
+_MAX_FEATURES = 128
 
 
 class Given(NamedTuple):
@@ -29,7 +31,7 @@ class Given(NamedTuple):
 
     inputs: mixnet.Inputs
     mean: NDArray[np.float64]  # (n_values,), of cells' embeddings
-    rotation: NDArray[np.float64]  # (n_values, n_values); (embedding - mean) @ rotation are the head's features
+    rotation: NDArray[np.float64]  # (n_values, n_features); (embedding - mean) @ rotation are the head's features
     axes: context.Axes
     prior: NDArray[np.float64]  # (n_classes,), scores of the mean label
     loss: mixnet.ChipLoss
@@ -50,9 +52,9 @@ class Headed(PooledMoments):
     on cells of every chip of the reservoir (`flight.learn.mixnet`). What is trained is linear, on fixed features: there
     is no learning rate, nothing is drawn, and labels of another task need but another solve.
 
-    A cell's features are its embedding, turned to the axes of cells' covariance and divided by the fourth root of the
-    variance along each: half way between the penalty of `flight.learn.ridge` and one on the embedding as it is. Its
-    chip's are `flight.learn.context`, on up to 100 principal axes of the reservoir.
+    A cell's features are its embedding, turned to the 128 greatest axes of cells' covariance and divided by the fourth
+    root of the variance along each: half way between the penalty of `flight.learn.ridge` and one on the embedding as it
+    is. Its chip's are `flight.learn.context`, on up to 100 principal axes of the reservoir.
     """
 
     leans: ClassVar[bool]  # whether the head leans on the closed form
@@ -80,7 +82,7 @@ class Headed(PooledMoments):
         """Weights of the head, and coefficients of the closed form if the head leans on it."""
         if self.chip_shape_ is None or not self.n_classes_:
             return 0
-        a_class = (self._n_values + 1) * (2 if self.leans else 1) + self._n_axes
+        a_class = min(self._n_values, _MAX_FEATURES) + 1 + self._n_axes + (self._n_values + 1 if self.leans else 0)
         return a_class * self.n_classes_
 
     @property
@@ -177,18 +179,14 @@ class Headed(PooledMoments):
             known, metric = self._municipalities(), self._metric()
             if self._map is None:
                 self._map = self._closed_form(known, metric)
-            lattices, means = self._records.cells(self._reservoir.chips), self._records.means(self._reservoir.chips)
-            descriptions = context.describe(lattices)
-            axes = context.axes(descriptions, self._n_axes)
-            mean, rotation = self._features_of_cells(metric)
+            means = self._records.means(self._reservoir.chips)
+            loss = self._loss(known, means, metric)
             prior = np.log(np.maximum(known.weight @ known.labels, _LEAST_SHARE))
-            lean = self._held_out(known, means, metric) if self.leans else np.zeros((len(means), self.n_classes_))
-            inputs = mixnet.Inputs(
-                self._cells(lattices, mean, rotation),
-                (_CONTEXT * ((descriptions - axes.centre) @ axes.basis)).astype(np.float32),
-                (prior + lean).astype(np.float32),
-            )
-            self._given = Given(inputs, mean, rotation, axes, prior, self._loss(known, means, metric))
+            start = prior + self._held_out(known, means, metric) if self.leans else np.tile(prior, (len(means), 1))
+            axes, chips = self._read_chips()
+            mean, rotation = self._features_of_cells(metric)
+            inputs = mixnet.Inputs(self._read_cells(mean, rotation), chips, start.astype(np.float32))
+            self._given = Given(inputs, mean, rotation, axes, prior, loss)
         return self._given
 
     def _closed_form(self, known: Municipalities, metric: NDArray[np.float64]) -> ridge.LinearMap:
@@ -205,19 +203,29 @@ class Headed(PooledMoments):
         """Mean of cells' embeddings, and the rotation that makes the head's features of them."""
         n = self._n_values
         values, Q = np.linalg.eigh(metric[-n:, -n:])
-        return self._cell_mean()[-n:], Q * (values * values[-1]) ** -0.25
+        some = slice(-_MAX_FEATURES, None)
+        return self._cell_mean()[-n:], Q[:, some] * (values[some] * values[-1]) ** -0.25
 
-    def _cells(
-        self, lattices: NDArray[np.float32], mean: NDArray[np.float64], rotation: NDArray[np.float64]
-    ) -> NDArray[np.float32]:
-        """The head's features (n_chips, n_cells, n_values) of some cells of each kept chip."""
+    def _lattices(self) -> Iterator[NDArray[np.float32]]:
+        """Statistics (1, n_lattice, k) of each kept chip; all at once would take 8 MB."""
+        return (self._records.cells(record[None]) for record in self._reservoir.chips)
+
+    def _read_chips(self) -> tuple[context.Axes, NDArray[np.float32]]:
+        """The axes of the kept chips, and where each chip is along them (n, n_axes), in units of `_CONTEXT`."""
+        descriptions = np.empty((len(self._reservoir), context.length(self._embedding.features.n_features)), np.float32)
+        for description, lattice in zip(descriptions, self._lattices(), strict=True):
+            description[:] = context.describe(lattice)[0]
+        axes = context.axes(descriptions, self._n_axes)
+        return axes, np.float32(_CONTEXT) * ((descriptions - axes.centre) @ axes.basis)
+
+    def _read_cells(self, mean: NDArray[np.float64], rotation: NDArray[np.float64]) -> NDArray[np.float32]:
+        """The head's features (n, n_cells, n_features) of some cells of the kept chips."""
+        centre, turn = mean.astype(np.float32), rotation.astype(np.float32)
         some = self._records.some(round(self.cells_per_chip**0.5))
         phi = np.empty((len(some), self._embedding.n_out), np.float32)
-        turn, n = rotation.astype(np.float32), len(mean)
-        centre = mean.astype(np.float32)
-        cells = np.empty((len(lattices), len(some), n), np.float32)
-        for i, lattice in enumerate(lattices):
-            np.matmul(self._embedding.embed(lattice[some], phi)[:, -n:] - centre, turn, out=cells[i])
+        cells = np.empty((len(self._reservoir), len(some), turn.shape[1]), np.float32)
+        for of_chip, lattice in zip(cells, self._lattices(), strict=True):
+            np.matmul(self._embedding.embed(lattice[0, some], phi)[:, -len(mean) :] - centre, turn, out=of_chip)
         return cells
 
     def _held_out(

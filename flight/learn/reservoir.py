@@ -55,12 +55,11 @@ class Reservoir:
         pad = ((0, 0), (0, MAX_OVERLAPS - bags.shape[1]))
         merged = np.concatenate([self.numbers[old], numbers[taken]])
         order = np.argsort(merged)
+        place = np.argsort(order)
         self.numbers = merged[order]
-        self.chips = np.concatenate([self.chips[old], chips[taken]])[order]
-        self.bags = np.concatenate([self.bags[old], np.pad(bags[taken], pad, constant_values=-1)])[order].astype(
-            np.int32
-        )
-        self.weights = np.concatenate([self.weights[old], np.pad(weights[taken], pad)])[order].astype(np.float32)
+        self.chips = _merged(self.chips, old, chips, taken, place)
+        self.bags = _merged(self.bags, old, np.pad(bags, pad, constant_values=-1), taken, place)
+        self.weights = _merged(self.weights, old, np.pad(weights, pad), taken, place)
         return True
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -79,3 +78,13 @@ class Reservoir:
         if ((self.bags < -1) | (self.bags >= max_municipalities)).any() or (self.weights < 0).any():
             raise StateError("state arrays bags, shares: out of range")
         self.numbers = numbers
+
+
+def _merged(
+    kept: NDArray[Any], old: NDArray[np.integer], given: NDArray[Any], taken: NDArray[np.integer], place: NDArray[Any]
+) -> NDArray[Any]:
+    """Rows `old` of `kept`, then rows `taken` of `given`, each put in its `place`; nothing is copied twice."""
+    merged = np.empty((len(place), *kept.shape[1:]), kept.dtype)
+    for to, source in zip(place, [*(kept[i] for i in old), *(given[i] for i in taken)], strict=True):
+        merged[to] = source
+    return merged
