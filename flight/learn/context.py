@@ -51,12 +51,17 @@ class Axes(NamedTuple):
     basis: NDArray[np.float32]
 
 
-def axes(descriptions: NDArray[np.float32], n_axes: int) -> Axes:
-    """Up to `n_axes` principal axes of `descriptions` (n, m), fewer than n and up to m; no label is used."""
-    centre = descriptions.mean(axis=0)
-    x = descriptions - centre
+def axes(descriptions: NDArray[np.float32], n_axes: int) -> tuple[Axes, NDArray[np.float32]]:
+    """Up to `n_axes` principal axes of `descriptions` (n, m), fewer than n and up to m, and places along them.
+
+    No label is used. The descriptions are overwritten.
+    """
+    x = descriptions
+    centre = x.mean(axis=0)
+    x -= centre
     scale = np.sqrt(np.einsum("ij,ij->j", x, x) / np.float32(len(x))) + _LEAST
     x /= scale
     values, Q = np.linalg.eigh(x.T @ x / np.float32(len(x)))
     some = slice(len(values) - min(n_axes, len(x) - 1, len(values)), None)
-    return Axes(centre, Q[:, some] / (np.sqrt(np.maximum(values[some], 0)) + _LEAST) / scale[:, None])
+    turn = Q[:, some] / (np.sqrt(np.maximum(values[some], 0)) + _LEAST)
+    return Axes(centre, turn / scale[:, None]), x @ turn

@@ -60,10 +60,18 @@ class Headed(PooledMoments):
     leans: ClassVar[bool]  # whether the head leans on the closed form
 
     def __init__(
-        self, *, n_steps: int, cells_per_chip: int, reservoir: int, seed: int, max_municipalities: int
+        self,
+        *,
+        n_steps: int,
+        penalty: float,
+        cells_per_chip: int,
+        reservoir: int,
+        seed: int,
+        max_municipalities: int,
     ) -> None:
         super().__init__(seed=seed, max_municipalities=max_municipalities)
         self.n_steps = n_steps
+        self.penalty = penalty
         self.cells_per_chip = cells_per_chip
         self.reservoir = reservoir
 
@@ -137,7 +145,8 @@ class Headed(PooledMoments):
         numbers: NDArray[np.int64],
     ) -> None:
         super()._absorb(chips, bags, weights, numbers)
-        self._reservoir.add(self._encode(chips), bags, weights, numbers)
+        some = self._reservoir.wanted(numbers)
+        self._reservoir.add(self._encode(chips[some]), bags[some], weights[some], numbers[some])
 
     def _encode(self, chips: NDArray[np.uint8]) -> NDArray[np.uint8]:
         records = np.empty((len(chips), self._records.n_bytes), np.uint8)
@@ -154,7 +163,7 @@ class Headed(PooledMoments):
         given = self._prepare()
 
         def objective(x: lbfgs.Vector) -> tuple[float, lbfgs.Vector]:
-            return mixnet.objective(x, given.inputs, given.loss)
+            return mixnet.objective(x, given.inputs, given.loss, self.penalty)
 
         search = self._search or lbfgs.begin(objective, np.zeros(given.inputs.n_weights))
         for _ in range(steps):
@@ -215,8 +224,8 @@ class Headed(PooledMoments):
         descriptions = np.empty((len(self._reservoir), context.length(self._embedding.features.n_features)), np.float32)
         for description, lattice in zip(descriptions, self._lattices(), strict=True):
             description[:] = context.describe(lattice)[0]
-        axes = context.axes(descriptions, self._n_axes)
-        return axes, np.float32(_CONTEXT) * ((descriptions - axes.centre) @ axes.basis)
+        axes, places = context.axes(descriptions, self._n_axes)
+        return axes, np.asarray(np.float32(_CONTEXT) * places, np.float32)
 
     def _read_cells(self, mean: NDArray[np.float64], rotation: NDArray[np.float64]) -> NDArray[np.float32]:
         """The head's features (n, n_cells, n_features) of some cells of the kept chips."""
@@ -296,6 +305,7 @@ class Headed(PooledMoments):
     def _check_params(self) -> None:
         super()._check_params()
         self._check_range("n_steps", 1, 1000)
+        self._check_range("penalty", 1e-9, 1.0)
         self._check_range("cells_per_chip", 1, 144)
         self._check_range("reservoir", 1, MAX_RESERVOIR)
 

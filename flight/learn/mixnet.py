@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 Array = NDArray[np.floating]
 ChipLoss = Callable[[Array], tuple[float, Array]]
 """Proportions of chips (n_chips, classes) to a loss and its gradient for them."""
-PENALTY = 3e-5  # of squared weights
 ENTROPY = 0.05  # of the mean entropy of cells, in nats: a cell is of few classes, mostly of one
 FLOOR = 1e-3
 _TINY = np.float32(1e-6)
@@ -46,8 +45,10 @@ class Inputs(NamedTuple):
         return int((self.cells.shape[2] + 1 + self.context.shape[1]) * self.start.shape[1])
 
 
-def objective(x: NDArray[np.float64], given: Inputs, loss: ChipLoss) -> tuple[float, NDArray[np.float64]]:
-    """Loss, `ENTROPY` times the cells' mean entropy and `PENALTY` times squared weights; and the gradient for `x`."""
+def objective(
+    x: NDArray[np.float64], given: Inputs, loss: ChipLoss, penalty: float
+) -> tuple[float, NDArray[np.float64]]:
+    """Loss, `ENTROPY` times the cells' mean entropy and `penalty` times squared weights; and the gradient for `x`."""
     V, bias, U = given.unpack(x.astype(given.cells.dtype))
     n, n_cells, k = given.cells.shape
     flat = given.cells.reshape(n * n_cells, k)
@@ -59,9 +60,9 @@ def objective(x: NDArray[np.float64], given: Inputs, loss: ChipLoss) -> tuple[fl
     d_scores = q * (d_cells - (q * d_cells).sum(axis=2, keepdims=True))
     d_scores -= (ENTROPY / (n * n_cells)) * q * (logs + entropy)
     rows, chips = d_scores.reshape(n * n_cells, -1), d_scores.sum(axis=1)
-    gradient = np.concatenate([flat.T @ rows + 2 * PENALTY * V, chips.sum(axis=0)[None], given.context.T @ chips])
-    gradient[k + 1 :] += 2 * PENALTY * U
-    value += ENTROPY * float(entropy.mean()) + PENALTY * float((V * V).sum() + (U * U).sum())
+    gradient = np.concatenate([flat.T @ rows + 2 * penalty * V, chips.sum(axis=0)[None], given.context.T @ chips])
+    gradient[k + 1 :] += 2 * penalty * U
+    value += ENTROPY * float(entropy.mean()) + penalty * float((V * V).sum() + (U * U).sum())
     return value, gradient.astype(np.float64).ravel()
 
 

@@ -26,6 +26,7 @@ class Swath(Headed):
 
     Args:
         n_steps: iterations of L-BFGS, at most; those after convergence cost nothing.
+        penalty: of squared weights of the head.
         cells_per_chip: cells of each chip that training sees, a square number.
         reservoir: chips kept, up to 512, as records of some 4 kB.
         seed: of embedding, folds and reservoir.
@@ -39,6 +40,7 @@ class Swath(Headed):
         self,
         *,
         n_steps: int = 60,
+        penalty: float = 3e-5,
         cells_per_chip: int = 16,
         reservoir: int = 512,
         seed: int = 0,
@@ -46,6 +48,7 @@ class Swath(Headed):
     ) -> None:
         super().__init__(
             n_steps=n_steps,
+            penalty=penalty,
             cells_per_chip=cells_per_chip,
             reservoir=reservoir,
             seed=seed,
