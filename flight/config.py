@@ -62,7 +62,7 @@ class LinkConfig:
 class LearnerConfig:
     """What is trained."""
 
-    name: str = "moments"
+    name: str = "swath"
     seed: int = limited(0, 0, 2**31 - 1, "seed of the learner")
 
 

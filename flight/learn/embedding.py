@@ -8,13 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flight.learn.counter import generator
-from flight.learn.features import LEVEL, LOG_GRADIENT, LOG_STD, WINDOWS_CELLS, CellFeatures
+from flight.learn.features import LEVEL, LOG_GRADIENT, LOG_STD, CellFeatures
 
 _STREAM = 1
+KNOTS = 0.5
 
 
 class Embedding:
-    """phi(z) = [max(0, W z + a), z] of each cell's features z, W ~ N(0, 1/K) and a ~ U(-1, 1) from a seed.
+    """phi(z) = [max(0, W z + a), z] of each cell's features z, W ~ N(0, 1/K) and a ~ U(-1/2, 1/2) from a seed.
+
+    Columns of W are orthogonal, K at a time: Yu et al., "Orthogonal random features" (2016).
 
     Attributes:
         n_out: length of an embedding, units and features together.
@@ -25,12 +28,12 @@ class Embedding:
         self.features, self.n_units = features, n_units
         self.n_out = n_units + features.n_features
         rng = generator(seed, _STREAM)
-        self._W = (rng.standard_normal((features.n_features, n_units)) / features.n_features**0.5).astype(np.float32)
-        self._a = rng.uniform(-1.0, 1.0, n_units).astype(np.float32)
+        self._W = _directions(features.n_features, n_units, rng).astype(np.float32)
+        self._a = rng.uniform(-KNOTS, KNOTS, n_units).astype(np.float32)
         self._phi = np.empty((features.n_cells, self.n_out), np.float32)
         self._mean = np.full(features.n_cells, 1.0 / features.n_cells, np.float32)
         self._top, self._low = self._ranges()
-        constants = repr((LEVEL, LOG_STD, LOG_GRADIENT, WINDOWS_CELLS, features.bands, n_units)).encode()
+        constants = repr((LEVEL, LOG_STD, LOG_GRADIENT, features.windows, features.bands, n_units)).encode()
         self.digest = hashlib.sha256(constants + self._W.tobytes() + self._a.tobytes()).hexdigest()[:16]
 
     @property
@@ -40,13 +43,16 @@ class Embedding:
 
     def cells(self, chip: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embeddings (n_cells, n_out) of the cells of `chip`; the array is reused by the next call."""
-        z = self.features(chip)
-        units = self._phi[:, : self.n_units]
+        return self.embed(self.features(chip), self._phi)
+
+    def embed(self, z: NDArray[np.float32], out: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Embeddings of features z (n, n_features), written to `out` (n, n_out)."""
+        units = out[:, : self.n_units]
         np.matmul(z, self._W, out=units)
         units += self._a
         np.maximum(units, 0.0, out=units)
-        self._phi[:, self.n_units :] = z
-        return self._phi
+        out[:, self.n_units :] = z
+        return out
 
     def mean(self, phi: NDArray[np.float32]) -> NDArray[np.float32]:
         """Mean (n_out,) of a chip's cells."""
@@ -76,3 +82,12 @@ class Embedding:
         units = 1.0 + 2.5 * level + 1.5 * std + 2.0 * gradient
         low = np.concatenate([np.zeros(self.n_units), self.features.low])
         return np.concatenate([units, self.features.top]), low
+
+
+def _directions(n_features: int, n_units: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Gaussian columns (n_features, n_units) of mean square length 1, orthogonal in blocks of `n_features`."""
+    blocks = []
+    for _ in range(-(-n_units // n_features)):
+        Q = np.linalg.qr(rng.standard_normal((n_features, n_features)))[0]
+        blocks.append(Q * np.sqrt(rng.chisquare(n_features, n_features) / n_features))
+    return np.concatenate(blocks, axis=1)[:, :n_units]

@@ -1,7 +1,7 @@
-"""What a cell of 4 x 4 pixels looks like: its raw patch, and statistics of three windows around it.
+"""What a cell of 4 x 4 pixels looks like: its raw patch, and statistics of windows around it.
 
-Every window is a block of whole cells (1, 3 and 7 cells wide, mirrored at the chip's edge), so sums over windows are
-small products of sums over cells. All sums are integers held exactly in floating point.
+Every window is a block of whole cells (1, 3, 7 and 15 cells wide, mirrored at the chip's edge), so sums over windows
+are small products of sums over cells. All sums are integers held exactly in floating point.
 
 Standardisation uses constants, the same for every sensor and every stream: then a chip's features depend on that chip
 alone, and sums of them on no order. A ridge regression in the metric of the embedding's own covariance, as in
@@ -20,6 +20,7 @@ MAX_BANDS = 13
 MIN_SIDE_PX = 16
 MAX_SIDE_PX = 512
 WINDOWS_CELLS = (1, 3, 7)  # 4, 12 and 28 pixels
+WIDE_WINDOWS_CELLS = (1, 3, 7, 15)  # and 60
 
 # (centre, scale) of each kind of feature, in digital numbers or their logarithms, and the greatest digital number.
 LEVEL = (100.0, 50.0)
@@ -55,13 +56,11 @@ def patches(chip: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def window_matrix(n_cells: int, width: int) -> NDArray[np.float64]:
-    """Weights (n_cells, n_cells) that sum `width` cells around each, cells beyond the ends mirrored."""
+    """Weights (n_cells, n_cells) that sum `width` cells around each, mirrored at the ends as often as it takes."""
+    centre, step = np.meshgrid(np.arange(n_cells), np.arange(width) - width // 2, indexing="ij")
+    at = (centre + step) % (2 * n_cells)
     weights = np.zeros((n_cells, n_cells))
-    for centre in range(n_cells):
-        for cell in range(centre - width // 2, centre + width // 2 + 1):
-            inside = -1 - cell if cell < 0 else cell
-            inside = 2 * n_cells - 1 - inside if inside >= n_cells else inside
-            weights[centre, inside] += 1.0
+    np.add.at(weights, (centre, np.minimum(at, 2 * n_cells - 1 - at)), 1.0)
     return weights
 
 
@@ -71,30 +70,39 @@ class CellFeatures:
     For three bands: 48 + 3 * 7 = 69. The statistics are the mean of each band, log(1 + standard deviation) of each
     band and log(1 + mean absolute gradient) of the mean of all bands.
 
+    Args:
+        shape: (height, width, bands) of a chip.
+        windows: their widths in cells.
+        raw: whether the raw values are among the features.
+
     Attributes:
         kinds: (n_features,), 0 for levels, 1 for standard deviations, 2 for gradients.
         low, top: (n_features,), the least and greatest value that a feature can take.
     """
 
-    def __init__(self, shape: tuple[int, int, int]) -> None:
+    def __init__(
+        self, shape: tuple[int, int, int], windows: tuple[int, ...] = WINDOWS_CELLS, *, raw: bool = True
+    ) -> None:
         height, width, self.bands = check_chip_shape(shape)
         self.rows, self.cols = height // CELL_PX, width // CELL_PX
         self.n_cells = self.rows * self.cols
-        self.n_raw = CELL_PX * CELL_PX * self.bands
-        self.n_features = self.n_raw + len(WINDOWS_CELLS) * (2 * self.bands + 1)
+        self.windows = windows
+        self.n_raw = CELL_PX * CELL_PX * self.bands if raw else 0
+        self.n_features = self.n_raw + len(windows) * (2 * self.bands + 1)
         one_window = [0] * self.bands + [1] * self.bands + [2]
-        self.kinds = np.array([0] * self.n_raw + one_window * len(WINDOWS_CELLS))
+        self.kinds = np.array([0] * self.n_raw + one_window * len(windows))
         self.low, self.top = np.array(_LIMITS)[self.kinds].T
         self._by_band = np.tile(np.eye(self.bands, dtype=np.float32), (CELL_PX * CELL_PX, 1))
-        self._windows = [(window_matrix(self.rows, w), window_matrix(self.cols, w), w) for w in WINDOWS_CELLS]
+        self._windows = [(window_matrix(self.rows, w), window_matrix(self.cols, w), w) for w in windows]
         self._out = np.empty((self.n_cells, self.n_features), np.float32)
 
     def __call__(self, chip: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Standardised features (n_cells, n_features) of `chip`; the array is reused by the next call."""
         raw = patches(chip).astype(np.float32)
         out = self._out
-        np.subtract(raw, np.float32(LEVEL[0]), out=out[:, : self.n_raw])
-        out[:, : self.n_raw] *= np.float32(1.0 / LEVEL[1])
+        if self.n_raw:
+            np.subtract(raw, np.float32(LEVEL[0]), out=out[:, : self.n_raw])
+            out[:, : self.n_raw] *= np.float32(1.0 / LEVEL[1])
         sums = np.empty((self.rows, self.cols, 2 * self.bands + 1))
         grid = (self.rows, self.cols, self.bands)
         sums[:, :, : self.bands] = (raw @ self._by_band).reshape(grid)

@@ -2,47 +2,59 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flight.learn import checks, matching, mixnet, ridge
+from flight.learn import checks, context, lbfgs, matching, mixnet, ridge
 from flight.learn.base import NotReadyError
-from flight.learn.counter import generator
-from flight.learn.descent import adam
-from flight.learn.mixnet import Weights
 from flight.learn.pool import Municipalities, PooledMoments
-from flight.learn.records import Records, WideStatistics
+from flight.learn.records import Records
 from flight.learn.reservoir import Reservoir
 from flight.learn.state import StateError, take
 
 MAX_PARAMETERS = 8000
 MAX_RESERVOIR = 512
-_GAIN_SCALE = 2.5  # Adam moves every weight alike; the gain has further to go
-_FIRST_GAIN = 0.8
-_MIN_HIDDEN = 8
-_LEAST = np.float32(1e-3)  # spread of a statistic that never changes
-_STREAM_INITIAL, _STREAM_BATCH = 6, 7
+_LEAN = 4.0  # what a difference of 1 in the closed form's proportions adds to a score
+_CONTEXT = 0.05  # units of score that the penalty takes a standard deviation along an axis of chips for
+_LEAST_SHARE = 1e-3  # of a class in the prior
+_SHARPNESS = 1.5  # a head fitted to means makes cells too alike
+_MIN_VALUES = 8
+_MAX_FEATURES = 128
 
 
 class Given(NamedTuple):
-    """What training reads of the reservoir's chips."""
+    """What training reads of the reservoir's chips, and how it is read."""
 
-    x: NDArray[np.float32]  # (n_chips, n_lattice, k), standardised over the reservoir
-    centre: NDArray[np.float32]  # (k,)
-    spread: NDArray[np.float32]  # (k,)
-    lean: NDArray[np.float32]  # (n_chips, n_classes), the closed form fitted to other municipalities, about its mean
-    goal: Any  # what the loss compares with
+    inputs: mixnet.Inputs
+    mean: NDArray[np.float64]  # (n_values,), of cells' embeddings
+    rotation: NDArray[np.float64]  # (n_values, n_features); (embedding - mean) @ rotation are the head's features
+    axes: context.Axes
+    prior: NDArray[np.float64]  # (n_classes,), scores of the mean label
+    loss: mixnet.ChipLoss
+
+
+class Final(NamedTuple):
+    """The head on embeddings and descriptions as they are: cells (n_values, c), bias (c,), chips (m, c)."""
+
+    cells: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    chips: NDArray[np.float32]
 
 
 class Headed(PooledMoments):
-    """`PooledMoments`, with a head on statistics of cells, trained on a reservoir; subclasses say to what end.
+    """`PooledMoments`, with a head on embeddings of cells, trained on a reservoir; subclasses say to what end.
 
-    Whenever chips or labels change, training starts again: the closed form, then `n_steps` steps of Adam whose
-    batches come from a counter. A step sees every chip of the reservoir, `cells_per_chip` of its cells.
+    Whenever chips or labels change, training starts again: the closed form, then up to `n_steps` iterations of L-BFGS
+    on cells of every chip of the reservoir (`flight.learn.mixnet`). What is trained is linear, on fixed features: there
+    is no learning rate, nothing is drawn, and labels of another task need but another solve.
+
+    A cell's features are its embedding, turned to the 128 greatest axes of cells' covariance and divided by the fourth
+    root of the variance along each: half way between the penalty of `flight.learn.ridge` and one on the embedding as it
+    is. Its chip's are `flight.learn.context`, on up to 100 principal axes of the reservoir.
     """
 
     leans: ClassVar[bool]  # whether the head leans on the closed form
@@ -51,30 +63,26 @@ class Headed(PooledMoments):
         self,
         *,
         n_steps: int,
-        learning_rate: float,
+        penalty: float,
         cells_per_chip: int,
         reservoir: int,
-        n_hidden: int,
-        dropout: float,
         seed: int,
         max_municipalities: int,
     ) -> None:
         super().__init__(seed=seed, max_municipalities=max_municipalities)
         self.n_steps = n_steps
-        self.learning_rate = learning_rate
+        self.penalty = penalty
         self.cells_per_chip = cells_per_chip
         self.reservoir = reservoir
-        self.n_hidden = n_hidden
-        self.dropout = dropout
 
-    _head: Weights | None = None  # in training, on standardised statistics
-    _final: Weights | None = None  # on statistics as they are
+    _search: lbfgs.Search | None = None
+    _final: Final | None = None
     _given: Given | None = None
     _step: int = 0
 
     @property
     def pending_steps(self) -> int:
-        """Steps of Adam still to do; the first one solves the closed form as well."""
+        """Iterations still to do; the first one solves the closed form as well."""
         return self.n_steps - self._step if self.ready else 0
 
     @property
@@ -82,27 +90,27 @@ class Headed(PooledMoments):
         """Weights of the head, and coefficients of the closed form if the head leans on it."""
         if self.chip_shape_ is None or not self.n_classes_:
             return 0
-        k, c = self._statistics.n_statistics, self.n_classes_
-        head = (k + 1) * self._n_hidden + (self._n_hidden + 1) * c
-        return head + (super().n_parameters + 1 if self.leans else 0)
+        a_class = min(self._n_values, _MAX_FEATURES) + 1 + self._n_axes + (self._n_values + 1 if self.leans else 0)
+        return a_class * self.n_classes_
 
     @property
-    def _n_hidden(self) -> int:
-        """Hidden units: fewer than asked for where parameters would be too many."""
-        k, c = self._statistics.n_statistics, self.n_classes_
-        left = MAX_PARAMETERS - (super().n_parameters + 1 if self.leans else 0)
-        fit = (left - c) // (k + 1 + c)
-        return max(_MIN_HIDDEN, min(self.n_hidden, fit))
+    def _n_axes(self) -> int:
+        return min(context.MAX_AXES, MAX_PARAMETERS // self.n_classes_ // 4)
+
+    @property
+    def _n_values(self) -> int:
+        """Values of an embedding that head and closed form use: the last ones, where all would be too many."""
+        left = (MAX_PARAMETERS // self.n_classes_ - self._n_axes) // 2 - 1
+        return min(self._embedding.n_out, max(_MIN_VALUES, left))
 
     @property
     def n_bytes(self) -> int:
         """Bytes of sums, covariance, embedding, reservoir, and what training holds."""
         if self.chip_shape_ is None:
             return 0
-        kept: list[NDArray[Any]] = [*(self._final or ())]
-        kept += [*self._head, *self._m, *self._v] if self._head else []
-        training = self._given.x.nbytes if self._given else 0
-        return super().n_bytes + self._reservoir.n_bytes + sum(a.nbytes for a in kept) + training
+        kept: list[NDArray[Any]] = [*(self._final or ()), *(self._search or ())]
+        kept += [*self._given.inputs, self._given.rotation, self._given.axes.basis] if self._given else []
+        return super().n_bytes + self._reservoir.n_bytes + sum(a.nbytes for a in kept)
 
     def summarise(self, chips: object) -> NDArray[np.uint8]:
         """The records (n, s) of chips: statistics on a lattice of cells and the mean embedding; some 4 kB each."""
@@ -118,16 +126,15 @@ class Headed(PooledMoments):
         if codes.shape[1] != self._records.n_bytes:
             raise ValueError(f"summaries: shape is {codes.shape}, expected (n, {self._records.n_bytes})")
         result = np.empty((len(codes), n_classes), np.float32)
+        phi = np.empty((len(self._records.lattice), self._embedding.n_out), np.float32)
         for i in range(len(codes)):
-            row = codes[i : i + 1]
-            result[i] = self._apply(self._records.cells(row), self._records.means(row))[0].mean(axis=0)
+            lattice, mean = self._records.cells(codes[i : i + 1]), self._records.means(codes[i : i + 1])[0]
+            result[i] = self._apply(self._embedding.embed(lattice[0], phi), mean, lattice).mean(axis=0)
         return result
 
     def _begin(self, shape: tuple[int, ...]) -> None:
         super()._begin(shape)
-        assert self.chip_shape_ is not None  # noqa: S101  # for the type checker: just set
-        self._statistics = WideStatistics(self.chip_shape_)
-        self._records = Records(self._statistics, self._embedding)
+        self._records = Records(self._embedding)
         self._reservoir = Reservoir(self.reservoir, self.seed, (self._records.n_bytes,))  # type: ignore[arg-type]
 
     def _absorb(
@@ -138,92 +145,119 @@ class Headed(PooledMoments):
         numbers: NDArray[np.int64],
     ) -> None:
         super()._absorb(chips, bags, weights, numbers)
-        self._reservoir.add(self._encode(chips), bags, weights, numbers)
+        some = self._reservoir.wanted(numbers)
+        self._reservoir.add(self._encode(chips[some]), bags[some], weights[some], numbers[some])
 
     def _encode(self, chips: NDArray[np.uint8]) -> NDArray[np.uint8]:
         records = np.empty((len(chips), self._records.n_bytes), np.uint8)
         for i, chip in enumerate(chips):
-            mean = self._embedding.mean(self._embedding.cells(chip))
-            records[i] = self._records.encode(self._statistics(chip), mean)
+            phi = self._embedding.cells(chip)
+            records[i] = self._records.encode(phi[:, self._embedding.n_units :], self._embedding.mean(phi))
         return records
 
     def _restart(self) -> None:
         super()._restart()
-        self._head, self._final, self._given, self._step = None, None, None, 0
+        self._search, self._final, self._given, self._step = None, None, None, 0
 
     def _train(self, steps: int) -> None:
         given = self._prepare()
-        head = self._head or self._begin_head(given)
+
+        def objective(x: lbfgs.Vector) -> tuple[float, lbfgs.Vector]:
+            return mixnet.objective(x, given.inputs, given.loss, self.penalty)
+
+        search = self._search or lbfgs.begin(objective, np.zeros(given.inputs.n_weights))
         for _ in range(steps):
-            g = self._gradient(head, given, generator(self.seed, _STREAM_BATCH, self._step))
-            rate = self.learning_rate * (0.55 + 0.45 * math.cos(math.pi * self._step / self.n_steps))
-            self._step += 1
-            adam(head, g, self._m, self._v, self._step, rate)
-            np.maximum(head.gain, 0, out=head.gain)
+            search = lbfgs.iterate(objective, search)
+        self._search = search
+        self._step += steps
         if self._step == self.n_steps:
-            self._fold(head, given)
+            self._fold(search.x, given)
 
-    def _begin_head(self, given: Given) -> Weights:
-        gain = _FIRST_GAIN if self.leans else 0.0
-        rng = generator(self.seed, _STREAM_INITIAL)
-        self._head = mixnet.initial(given.x.shape[2], self._n_hidden, self.n_classes_, gain, rng)
-        self._m, self._v = (Weights(*(np.zeros_like(part) for part in self._head)) for _ in range(2))
-        return self._head
-
-    def _gradient(self, head: Weights, given: Given, rng: np.random.Generator) -> Weights:
-        """Gradient of the loss on some cells of every kept chip."""
-        n, n_cells, _ = given.x.shape
-        x = given.x[np.arange(n)[:, None], rng.integers(0, n_cells, (n, self.cells_per_chip))]
-        keep = (rng.random((n, 1, head.b1.size), dtype=np.float32) >= self.dropout) / np.float32(1 - self.dropout)
-        done = mixnet.forward(head, x, given.lean, keep)
-        d = self._loss_gradient(done.cells.mean(axis=1), given.goal)
-        return mixnet.backward(head, x, given.lean, done, d.astype(np.float32), keep)
-
-    def _fold(self, head: Weights, given: Given) -> None:
-        """Fold the standardisation into the first layer; training is over."""
-        W1 = head.W1 / given.spread[:, None]
-        self._final, self._given = head._replace(W1=W1, b1=head.b1 - given.centre @ W1), None
+    def _fold(self, x: NDArray[np.float64], given: Given) -> None:
+        """Fold centring, rotation and axes into the weights; training is over."""
+        V, bias, U = given.inputs.unpack(x)
+        cells = given.rotation @ V
+        chips = given.axes.basis @ (_CONTEXT * U)
+        bias = bias + given.prior - given.mean @ cells - given.axes.centre @ chips
+        parts = ((_SHARPNESS * part).astype(np.float32) for part in (cells, bias, chips))
+        self._final, self._given = Final(*parts), None
 
     def _prepare(self) -> Given:
         """Solve the closed form if that is due, and read the reservoir."""
         if self._given is None:
-            known = self._municipalities()
-            metric = self._metric()
+            known, metric = self._municipalities(), self._metric()
             if self._map is None:
-                self._map = ridge.fit(known.means, known.labels, known.weight, metric, known.index, self.seed)
-            x = self._records.cells(self._reservoir.chips)
-            centre = x.mean(axis=(0, 1))
-            x -= centre
-            spread = np.sqrt(np.einsum("ijk,ijk->k", x, x) / (x.shape[0] * x.shape[1])).astype(np.float32) + _LEAST
-            x /= spread
+                self._map = self._closed_form(known, metric)
             means = self._records.means(self._reservoir.chips)
-            self._given = Given(
-                x, centre, spread, self._held_out(known, means, metric), self._goal(known, means, metric)
-            )
+            loss = self._loss(known, means, metric)
+            prior = np.log(np.maximum(known.weight @ known.labels, _LEAST_SHARE))
+            start = prior + self._held_out(known, means, metric) if self.leans else np.tile(prior, (len(means), 1))
+            axes, chips = self._read_chips()
+            mean, rotation = self._features_of_cells(metric)
+            inputs = mixnet.Inputs(self._read_cells(mean, rotation), chips, start.astype(np.float32))
+            self._given = Given(inputs, mean, rotation, axes, prior, loss)
         return self._given
+
+    def _closed_form(self, known: Municipalities, metric: NDArray[np.float64]) -> ridge.LinearMap:
+        """The ridge regression of `flight.learn.ridge` on the last `_n_values` values; others have no weight."""
+        n = self._n_values
+        part = ridge.fit(known.means[:, -n:], known.labels, known.weight, metric[-n:, -n:], known.index, self.seed)
+        return self._padded(part, known.means)
+
+    def _padded(self, part: ridge.LinearMap, means: NDArray[np.float64]) -> ridge.LinearMap:
+        more = means.shape[1] - len(part.V)
+        return part._replace(x_mean=np.pad(part.x_mean, (more, 0)), V=np.pad(part.V, ((more, 0), (0, 0))))
+
+    def _features_of_cells(self, metric: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean of cells' embeddings, and the rotation that makes the head's features of them."""
+        n = self._n_values
+        values, Q = np.linalg.eigh(metric[-n:, -n:])
+        some = slice(-_MAX_FEATURES, None)
+        return self._cell_mean()[-n:], Q[:, some] * (values[some] * values[-1]) ** -0.25
+
+    def _lattices(self) -> Iterator[NDArray[np.float32]]:
+        """Statistics (1, n_lattice, k) of each kept chip; all at once would take 8 MB."""
+        return (self._records.cells(record[None]) for record in self._reservoir.chips)
+
+    def _read_chips(self) -> tuple[context.Axes, NDArray[np.float32]]:
+        """The axes of the kept chips, and where each chip is along them (n, n_axes), in units of `_CONTEXT`."""
+        descriptions = np.empty((len(self._reservoir), context.length(self._embedding.features.n_features)), np.float32)
+        for description, lattice in zip(descriptions, self._lattices(), strict=True):
+            description[:] = context.describe(lattice)[0]
+        axes, places = context.axes(descriptions, self._n_axes)
+        return axes, np.asarray(np.float32(_CONTEXT) * places, np.float32)
+
+    def _read_cells(self, mean: NDArray[np.float64], rotation: NDArray[np.float64]) -> NDArray[np.float32]:
+        """The head's features (n, n_cells, n_features) of some cells of the kept chips."""
+        centre, turn = mean.astype(np.float32), rotation.astype(np.float32)
+        some = self._records.some(round(self.cells_per_chip**0.5))
+        phi = np.empty((len(some), self._embedding.n_out), np.float32)
+        cells = np.empty((len(self._reservoir), len(some), turn.shape[1]), np.float32)
+        for of_chip, lattice in zip(cells, self._lattices(), strict=True):
+            np.matmul(self._embedding.embed(lattice[0, some], phi)[:, -len(mean) :] - centre, turn, out=of_chip)
+        return cells
 
     def _held_out(
         self, known: Municipalities, means: NDArray[np.float64], metric: NDArray[np.float64]
-    ) -> NDArray[np.float32]:
+    ) -> NDArray[np.float64]:
         """What the closed form says of each kept chip when fitted without the fold of its first municipality.
 
         A head is to rely on the closed form as far as it can be relied on elsewhere, not where it was fitted.
         """
-        if not self.leans:
-            return np.zeros((len(means), self.n_classes_), np.float32)
+        n, penalty = self._n_values, self._solution().penalty
         fold = matching.fold_of(known.index, self.seed)
-        maps = matching.out_of_fold(known.means, known.labels, known.weight, metric, fold, self._solution().penalty)
+        maps = matching.out_of_fold(known.means[:, -n:], known.labels, known.weight, metric[-n:, -n:], fold, penalty)
         lean = self._lean(means)
         first = self._reservoir.bags[:, 0]
         at = np.minimum(np.searchsorted(known.index, first), len(known.index) - 1)
         of_chip = np.where(known.index[at] == first, fold[at], -1)
         for k, m in enumerate(maps):
-            lean[of_chip == k] = (means[of_chip == k] - m.x_mean) @ m.V
-        return (lean * _GAIN_SCALE).astype(np.float32)
+            lean[of_chip == k] = _LEAN * ((means[of_chip == k, -n:] - m.x_mean) @ m.V)
+        return lean
 
     def _lean(self, means: NDArray[np.floating]) -> NDArray[np.float64]:
         m = self._solution()
-        return np.asarray((means - m.x_mean) @ m.V)
+        return np.asarray(_LEAN * ((means - m.x_mean) @ m.V))
 
     def _shares(self, known: Municipalities) -> NDArray[np.float64]:
         """How much of each kept chip lies in each labelled municipality: (n_bags, n_chips)."""
@@ -235,26 +269,34 @@ class Headed(PooledMoments):
         return shares
 
     @abstractmethod
-    def _goal(self, known: Municipalities, means: NDArray[np.float64], metric: NDArray[np.float64]) -> Any:
-        """What `_loss_gradient` compares predictions with; `means` are the kept chips' embeddings."""
+    def _loss(self, known: Municipalities, means: NDArray[np.float64], metric: NDArray[np.float64]) -> mixnet.ChipLoss:
+        """The loss of proportions of the kept chips, whose embeddings are `means`."""
 
-    @abstractmethod
-    def _loss_gradient(self, q: NDArray[np.floating], goal: Any) -> NDArray[np.floating]:
-        """Gradient of the loss for proportions q (n_chips, n_classes) of the kept chips."""
+    def _apply(
+        self, phi: NDArray[np.float32], mean: NDArray[np.floating], lattice: NDArray[np.float32]
+    ) -> NDArray[np.floating]:
+        """Class proportions (n_cells, n_classes) of a chip's cells.
 
-    def _apply(self, cells: NDArray[np.float32], means: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Class proportions (n, n_cells, n_classes) of cells with statistics `cells`, of chips with `means`."""
+        Args:
+            phi: (n_cells, n_out), embeddings of the cells.
+            mean: (n_out,), of the whole chip.
+            lattice: (1, n_lattice, k), statistics of the cells that its record keeps.
+        """
         if self._final is None:
             raise NotReadyError(f"{self.name} has no final weights: call train")
-        lean = (self._lean(means) * _GAIN_SCALE).astype(np.float32)
-        return mixnet.forward(self._final, cells, lean).cells
+        final = self._final
+        chip = final.bias + context.describe(lattice)[0] @ final.chips
+        if self.leans:
+            chip = chip + _SHARPNESS * self._lean(mean)
+        return mixnet.softmax(phi[:, -len(final.cells) :] @ final.cells + chip.astype(np.float32))
 
     def _predict_chip(self, chip: NDArray[np.uint8]) -> NDArray[np.float64]:
         return np.asarray(self._predict_cells(chip).mean(axis=(0, 1)))
 
     def _predict_cells(self, chip: NDArray[np.uint8]) -> NDArray[np.float64]:
-        mean: NDArray[np.floating] = self._embedding.mean(self._embedding.cells(chip))
-        cells = self._apply(self._statistics(chip)[None], mean[None])
+        phi = self._embedding.cells(chip)
+        lattice = self._records.rounded(phi[:, self._embedding.n_units :])
+        cells = self._apply(phi, self._embedding.mean(phi), lattice)
         return cells.reshape(*self._map_shape(), -1).astype(np.float64)
 
     def _weight_arrays(self) -> list[NDArray[Any]]:
@@ -262,33 +304,30 @@ class Headed(PooledMoments):
 
     def _check_params(self) -> None:
         super()._check_params()
-        self._check_range("n_steps", 1, 1_000_000)
-        self._check_range("learning_rate", 1e-8, 1.0)
-        self._check_range("cells_per_chip", 1, 1024)
+        self._check_range("n_steps", 1, 1000)
+        self._check_range("penalty", 1e-9, 1.0)
+        self._check_range("cells_per_chip", 1, 144)
         self._check_range("reservoir", 1, MAX_RESERVOIR)
-        self._check_range("n_hidden", 1, 1024)
-        self._check_range("dropout", 0.0, 0.9)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         arrays = super()._arrays() | self._reservoir.arrays() | {"step": np.array([self._step], np.int64)}
-        if self._head is not None:
-            for kind, parts in (("w", self._head), ("m", self._m), ("v", self._v)):
-                arrays |= {f"{kind}.{name}": a for name, a in zip(Weights._fields, parts, strict=True)}
+        if self._search is not None:
+            arrays |= {f"search.{name}": a for name, a in zip(lbfgs.Search._fields, self._search, strict=True)}
         return arrays
 
     def _restore_arrays(self, arrays: dict[str, NDArray[Any]]) -> None:
         super()._restore_arrays(arrays)
         self._reservoir.restore(arrays, self.max_municipalities)
         self._step = int(take(arrays, "step", "int64", (1,))[0])
-        started = "w.W1" in arrays
+        started = "search.x" in arrays
         if not 0 <= self._step <= self.n_steps or started != (self._step > 0) or (started and self._map is None):
             raise StateError(f"state array step: {self._step} does not fit {self.n_steps} steps")
         if not started:
             return
-        k, h, c = self._statistics.n_statistics, self._n_hidden, self.n_classes_
-        shapes = tuple(zip(Weights._fields, ((k, h), (h,), (h, c), (c,), (1,)), strict=True))
-        self._head, self._m, self._v = (
-            Weights(*(take(arrays, f"{kind}.{name}", "float32", shape) for name, shape in shapes)) for kind in "wmv"
-        )
+        given = self._prepare()
+        n, m = given.inputs.n_weights, min(lbfgs.MEMORY, len(arrays.get("search.steps", ())))
+        shapes = ((n,), (1,), (n,), (m, n), (m, n), (1,))
+        names = zip(lbfgs.Search._fields, shapes, strict=True)
+        self._search = lbfgs.Search(*(take(arrays, f"search.{name}", "float64", shape) for name, shape in names))
         if self._step == self.n_steps:
-            self._fold(self._head, self._prepare())
+            self._fold(self._search.x, given)

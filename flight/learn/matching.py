@@ -34,7 +34,8 @@ def match(means: Matrix, kept: Matrix, prior: Matrix, metric: Matrix) -> Matrix:
     centre = kept.mean(axis=0)
     R = np.column_stack([(kept - centre) @ whiten, np.full(len(kept), _SUM_WEIGHT)])
     B = np.column_stack([(means - centre) @ whiten, np.full(len(means), _SUM_WEIGHT)])
-    gram = R @ R.T + _SOFTNESS * np.eye(len(R))
+    gram = R @ R.T
+    gram[np.diag_indices(len(R))] += _SOFTNESS
     return np.asarray(prior + np.linalg.solve(gram, R @ (B - prior @ R).T).T)
 
 

@@ -1,84 +1,77 @@
-"""The head of `Hybrid` and `Swath`: a hidden layer and a softmax a cell, which may lean on the chip as a whole.
+"""The head of `Hybrid` and `Swath`: a softmax a cell, of scores linear in fixed features of the cell and of its chip.
 
-A cell's scores are ReLU(z W1 + b1) W2 + b2 + gain * lean, where z are the cell's statistics and `lean` is what the
-closed form says of its chip. The gain is trained with the rest.
+A cell's scores are ``features V + context U + bias + lean``: features of the cell, what its chip is like as a whole,
+and what the closed form says of its chip. V, U and the bias are trained; a chip's proportions are the mean over cells.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
+ChipLoss = Callable[[Array], tuple[float, Array]]
+"""Proportions of chips (n_chips, classes) to a loss and its gradient for them."""
+ENTROPY = 0.05  # of the mean entropy of cells, in nats: a cell is of few classes, mostly of one
 FLOOR = 1e-3
+_TINY = np.float32(1e-6)
 
 
-class Weights(NamedTuple):
-    """W1 (inputs, hidden), b1 (hidden,), W2 (hidden, classes), b2 (classes,), gain (1,); gradients have this form."""
+class Inputs(NamedTuple):
+    """What is known of the chips that a head is trained on.
 
-    W1: Array
-    b1: Array
-    W2: Array
-    b2: Array
-    gain: Array
-
-
-class Pass(NamedTuple):
-    """What a forward pass leaves for the backward one: hidden units after ReLU and dropout, softmax of the cells."""
-
-    hidden: Array
-    cells: Array
-
-
-def initial(n_inputs: int, n_hidden: int, n_classes: int, gain: float, rng: np.random.Generator) -> Weights:
-    """Hidden weights He-uniform (He et al. 2015), output weights half of Glorot-uniform (2010), zero biases."""
-    he, glorot = (6.0 / n_inputs) ** 0.5, 0.5 * (6.0 / (n_hidden + n_classes)) ** 0.5
-    W1 = (2.0 * rng.random((n_inputs, n_hidden)) - 1.0) * he
-    W2 = (2.0 * rng.random((n_hidden, n_classes)) - 1.0) * glorot
-    parts = (W1, np.zeros(n_hidden), W2, np.zeros(n_classes), np.array([gain]))
-    return Weights(*(part.astype(np.float32) for part in parts))
-
-
-def forward(w: Weights, x: Array, lean: Array, keep: Array | None = None) -> Pass:
-    """Statistics x (n_chips, n_cells, inputs) to class proportions of cells (n_chips, n_cells, classes).
-
-    Args:
-        w: weights.
-        x: standardised statistics of cells.
-        lean: (n_chips, classes), what the closed form says of each chip, about the mean label.
-        keep: dropout factors (n_chips, 1, hidden), 0 or 1 / (1 - rate); None when predicting.
+    Attributes:
+        cells: (n_chips, n_cells, n_features), centred.
+        context: (n_chips, n_context), centred.
+        start: (n_chips, classes), scores that do not depend on trained weights.
     """
-    n, n_cells, _ = x.shape
-    hidden = (x.reshape(n * n_cells, -1) @ w.W1).reshape(n, n_cells, -1)
-    hidden += w.b1
-    np.maximum(hidden, 0, out=hidden)
-    if keep is not None:
-        hidden *= keep
-    scores = hidden @ w.W2
-    scores += w.b2
-    scores += (w.gain * lean)[:, None]
-    scores -= scores.max(axis=2, keepdims=True)
-    np.exp(scores, out=scores)
-    scores /= scores.sum(axis=2, keepdims=True)
-    return Pass(hidden, scores)
+
+    cells: NDArray[np.float32]
+    context: NDArray[np.float32]
+    start: NDArray[np.float32]
+
+    def unpack(self, x: Array) -> tuple[Array, Array, Array]:
+        """V (n_features, classes), bias (classes,), U (n_context, classes) of a vector of weights."""
+        k = self.cells.shape[2]
+        w = x.reshape(k + 1 + self.context.shape[1], self.start.shape[1])
+        return w[:k], w[k], w[k + 1 :]
+
+    @property
+    def n_weights(self) -> int:
+        """Length of a vector of weights."""
+        return int((self.cells.shape[2] + 1 + self.context.shape[1]) * self.start.shape[1])
 
 
-def backward(w: Weights, x: Array, lean: Array, done: Pass, d_chips: Array, keep: Array | None = None) -> Weights:
-    """Gradient of a loss whose gradient for proportions of chips (means over cells) is `d_chips` (n_chips, classes)."""
-    q = done.cells
-    d_cells = (d_chips / q.shape[1])[:, None]
+def objective(
+    x: NDArray[np.float64], given: Inputs, loss: ChipLoss, penalty: float
+) -> tuple[float, NDArray[np.float64]]:
+    """Loss, `ENTROPY` times the cells' mean entropy and `penalty` times squared weights; and the gradient for `x`."""
+    V, bias, U = given.unpack(x.astype(given.cells.dtype))
+    n, n_cells, k = given.cells.shape
+    flat = given.cells.reshape(n * n_cells, k)
+    q = softmax((flat @ V).reshape(n, n_cells, -1) + (given.start + given.context @ U + bias)[:, None])
+    value, d_chips = loss(q.mean(axis=1))
+    d_cells = (d_chips / n_cells).astype(q.dtype)[:, None]
+    logs = np.log(np.maximum(q, _TINY))
+    entropy = -(q * logs).sum(axis=2, keepdims=True)
     d_scores = q * (d_cells - (q * d_cells).sum(axis=2, keepdims=True))
-    d_gain = (d_scores.sum(axis=1) * lean).sum().reshape(1)
-    rows = d_scores.reshape(-1, q.shape[2])
-    hidden = done.hidden.reshape(len(rows), -1)
-    d_hidden = rows @ w.W2.T
-    if keep is not None:
-        d_hidden = (d_hidden.reshape(done.hidden.shape) * keep).reshape(hidden.shape)
-    d_hidden *= hidden > 0
-    flat = x.reshape(len(rows), -1)
-    return Weights(flat.T @ d_hidden, d_hidden.sum(axis=0), hidden.T @ rows, rows.sum(axis=0), d_gain)
+    d_scores -= (ENTROPY / (n * n_cells)) * q * (logs + entropy)
+    rows, chips = d_scores.reshape(n * n_cells, -1), d_scores.sum(axis=1)
+    gradient = np.concatenate([flat.T @ rows + 2 * penalty * V, chips.sum(axis=0)[None], given.context.T @ chips])
+    gradient[k + 1 :] += 2 * penalty * U
+    value += ENTROPY * float(entropy.mean()) + penalty * float((V * V).sum() + (U * U).sum())
+    return value, gradient.astype(np.float64).ravel()
+
+
+def softmax(scores: Array) -> Array:
+    """Shares of the last axis, in place."""
+    scores -= scores.max(axis=-1, keepdims=True)
+    np.exp(scores, out=scores)
+    scores /= scores.sum(axis=-1, keepdims=True)
+    return scores
 
 
 def matched_loss(q: Array, matching: Array, target: Array, weight: Array) -> tuple[float, Array]:

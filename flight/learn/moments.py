@@ -98,7 +98,7 @@ class Moments(Learner):
 
     def _begin(self, shape: tuple[int, ...]) -> None:
         self.chip_shape_ = check_chip_shape(shape)
-        features = CellFeatures(self.chip_shape_)
+        features = self._features(self.chip_shape_)
         self._embedding = Embedding(features, self.n_units, self.seed)
         n = self._embedding.n_out
         rows, cols = (np.linspace(0, side - 1, _LATTICE).astype(int) for side in (features.rows, features.cols))
@@ -107,6 +107,9 @@ class Moments(Learner):
         self._index = np.empty(0, np.int64)  # municipalities seen, ascending
         self._sums = np.empty((0, n + 1), np.int64)  # of embeddings, and of weights in the last column
         self._second = np.zeros((n + 1, n + 1), np.int64)  # of [embedding, 1] of lattice cells
+
+    def _features(self, shape: tuple[int, int, int]) -> CellFeatures:
+        return CellFeatures(shape)
 
     def _absorb(
         self,
@@ -172,10 +175,13 @@ class Moments(Learner):
 
     def _metric(self) -> NDArray[np.float64]:
         """Covariance of the lattice cells' embeddings, plus a little of the identity."""
-        count = float(self._second[-1, -1])
-        mean = self._second[-1, :-1] / (count * _CELL_UNIT)
+        count, mean = float(self._second[-1, -1]), self._cell_mean()
         second = self._second[:-1, :-1] / (count * _CELL_UNIT**2)
         return second - np.outer(mean, mean) + _RIDGE * np.eye(len(mean))
+
+    def _cell_mean(self) -> NDArray[np.float64]:
+        """Mean embedding of the lattice cells."""
+        return np.asarray(self._second[-1, :-1] / (float(self._second[-1, -1]) * _CELL_UNIT))
 
     def _proportions(self, mean: NDArray[np.floating]) -> NDArray[np.float64]:
         """Class proportions (..., n_classes) at mean embeddings (..., n_out)."""

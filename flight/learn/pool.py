@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flight.learn.features import WIDE_WINDOWS_CELLS, CellFeatures
 from flight.learn.moments import Moments
 from flight.learn.resting import REST_BITS, Resting
 from flight.learn.state import StateError, take
 
 MAX_OPEN = 4096
 _MEAN_UNIT = 1 << 16  # as in `flight.learn.moments`
-_REST_BYTES = 384  # of a municipality at rest; its number and its weight take 16 more
-_N_UNITS = 187
+_REST_VALUES = 384 * 8 // REST_BITS  # in 384 bytes at rest; a municipality's number and weight take 16 more
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class PooledMoments(Moments):
     """`Moments` whose closed form is solved from municipality means at 12 bits a value, as they are kept at rest.
 
     Up to 4,096 municipalities are open and summed exactly (2 kB each); of more, those rest whose latest chip number is
-    lowest, at 400 bytes each for up to ten bands. Only when one that rests is given another chip do its sums start from
+    lowest, at 400 bytes each. Only when one that rests is given another chip do its sums start from
     the rounded mean, off by up to 2^-10, and then the weights may depend on the order of chips.
     """
 
     sharpness = 1.2
-    n_units = _N_UNITS
+    n_units = _REST_VALUES  # less the features of a cell, when chips have come
 
     def __init__(self, *, seed: int, max_municipalities: int) -> None:
         super(Moments, self).__init__(seed=seed, max_municipalities=max_municipalities)
@@ -52,11 +52,15 @@ class PooledMoments(Moments):
         return sum(a.nbytes for a in kept) + self._embedding.n_bytes + self._resting.n_bytes
 
     def _begin(self, shape: tuple[int, ...]) -> None:
-        k = 16 * shape[2] + 3 * (2 * shape[2] + 1)  # features of a cell that the embedding keeps
-        self.n_units = max(16, min(_N_UNITS, _REST_BYTES * 8 // REST_BITS - k))
+        k = len(WIDE_WINDOWS_CELLS) * (2 * shape[2] + 1)  # features of a cell, which the embedding keeps
+        self.n_units = _REST_VALUES - k
         super()._begin(shape)
         self._latest = np.empty(0, np.int64)  # of each open municipality, its greatest chip number
         self._resting = Resting(self._embedding.n_units, self._embedding.n_out)
+
+    def _features(self, shape: tuple[int, int, int]) -> CellFeatures:
+        """Statistics of four windows, without raw values: of a limited number of values, units are worth more."""
+        return CellFeatures(shape, WIDE_WINDOWS_CELLS, raw=False)
 
     def _absorb(
         self,

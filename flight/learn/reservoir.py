@@ -11,6 +11,8 @@ from flight.learn.checks import MAX_OVERLAPS
 from flight.learn.counter import splitmix64
 from flight.learn.state import StateError, take
 
+_LEAST_ROWS = 512
+
 
 class Reservoir:
     """Keeps the `capacity` chips whose numbers have the lowest hashes, in the order of their numbers.
@@ -45,23 +47,29 @@ class Reservoir:
         numbers: NDArray[np.int64],
     ) -> bool:
         """Offer chips; whether any was taken. A number that is already here is the same chip, and is not taken."""
-        new = np.sort(np.unique(numbers, return_index=True)[1])
-        new = new[~np.isin(numbers[new], self.numbers)]
-        hashes = splitmix64(np.concatenate([self.numbers, numbers[new]]), self.seed)
-        best = np.argsort(hashes)[: self.capacity]
-        old, taken = best[best < len(self)], new[best[best >= len(self)] - len(self)]
+        old, taken = self._choose(numbers)
         if not len(taken):
             return False
         pad = ((0, 0), (0, MAX_OVERLAPS - bags.shape[1]))
         merged = np.concatenate([self.numbers[old], numbers[taken]])
-        order = np.argsort(merged)
-        self.numbers = merged[order]
-        self.chips = np.concatenate([self.chips[old], chips[taken]])[order]
-        self.bags = np.concatenate([self.bags[old], np.pad(bags[taken], pad, constant_values=-1)])[order].astype(
-            np.int32
-        )
-        self.weights = np.concatenate([self.weights[old], np.pad(weights[taken], pad)])[order].astype(np.float32)
+        place = np.argsort(np.argsort(merged))
+        self.numbers = np.sort(merged)
+        self.chips = _merge(self.chips, old, chips[taken], place)
+        self.bags = _merge(self.bags, old, np.pad(bags[taken], pad, constant_values=-1), place)
+        self.weights = _merge(self.weights, old, np.pad(weights[taken], pad), place)
         return True
+
+    def wanted(self, numbers: NDArray[np.int64]) -> NDArray[np.integer]:
+        """Which of the chips of these numbers `add` would take, ascending."""
+        return np.sort(self._choose(numbers)[1])
+
+    def _choose(self, numbers: NDArray[np.int64]) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+        """Which chips stay, and which of those offered are taken."""
+        new = np.sort(np.unique(numbers, return_index=True)[1])
+        new = new[~np.isin(numbers[new], self.numbers)]
+        hashes = splitmix64(np.concatenate([self.numbers, numbers[new]]), self.seed)
+        best = np.argsort(hashes)[: self.capacity]
+        return np.sort(best[best < len(self)]), new[best[best >= len(self)] - len(self)]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What `restore` needs."""
@@ -73,9 +81,29 @@ class Reservoir:
         n = len(numbers)
         if n > self.capacity or (n and numbers[0] < 0) or not (np.diff(numbers) > 0).all():
             raise StateError(f"state array numbers: expected up to {self.capacity} chip numbers, ascending")
-        self.chips = take(arrays, "chips", "uint8", (n, *self.chips.shape[1:]))
-        self.bags = take(arrays, "bags", "int32", (n, MAX_OVERLAPS))
-        self.weights = take(arrays, "shares", "float32", (n, MAX_OVERLAPS))
+        self.chips = np.array(take(arrays, "chips", "uint8", (n, *self.chips.shape[1:])))
+        self.bags = np.array(take(arrays, "bags", "int32", (n, MAX_OVERLAPS)))
+        self.weights = np.array(take(arrays, "shares", "float32", (n, MAX_OVERLAPS)))
         if ((self.bags < -1) | (self.bags >= max_municipalities)).any() or (self.weights < 0).any():
             raise StateError("state arrays bags, shares: out of range")
         self.numbers = numbers
+
+
+def _merge(kept: NDArray[Any], old: NDArray[np.integer], new: NDArray[Any], place: NDArray[Any]) -> NDArray[Any]:
+    """Rows `old` (ascending) of `kept`, and rows `new`, each put in its `place`; old rows keep their order.
+
+    Rows move within one block of memory, which doubles when it is full: a reservoir that is copied whenever a chip
+    comes leaves holes of many times its size.
+    """
+    store = kept if kept.base is None else kept.base
+    if len(store) < len(place):
+        grown = np.empty((max(len(place), 2 * len(store), _LEAST_ROWS), *kept.shape[1:]), kept.dtype)
+        grown[: len(old)] = kept[old]
+        store = grown
+    else:
+        for to, source in enumerate(old):
+            store[to] = store[source]
+    for source in range(len(old) - 1, -1, -1):
+        store[place[source]] = store[source]
+    store[place[len(old) :]] = new
+    return store[: len(place)]

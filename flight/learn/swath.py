@@ -1,8 +1,6 @@
-"""The default learner: a head trained on municipalities through a reservoir that stands in for all of their chips."""
+"""The default learner: a head solved on municipalities through a reservoir that stands in for all of their chips."""
 
 from __future__ import annotations
-
-from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,30 +14,22 @@ from flight.learn.pool import Municipalities
 MAX_MATCHED = 2048
 
 
-class _Goal(NamedTuple):
-    matching: NDArray[np.float32]  # (n_bags, n_chips)
-    labels: NDArray[np.float32]  # (n_bags, n_classes)
-    weight: NDArray[np.float32]  # (n_bags,)
-
-
 class Swath(Headed):
-    """A head on multi-scale statistics of cells, trained on the divergence of municipalities' labels and predictions.
+    """A head on multi-scale statistics of cells, solved for the divergence of municipalities' labels and predictions.
 
     A municipality's prediction is not the mean over its few chips in the reservoir, but over all of the reservoir, with
     weights under which the reservoir's embeddings reproduce the mean embedding of all chips that the municipality ever
     had (`flight.learn.matching`). So every chip of the stream counts, though few are kept.
 
-    A cell's scores depend on its statistics and, times a trained gain, on what the closed form of `Moments` says of its
-    chip; in training, on what that says when fitted to other municipalities.
+    A cell's scores depend on its own statistics, on those of its chip as a whole, and on what the closed form of
+    `Moments` says of its chip; in training, on what that says when fitted to other municipalities.
 
     Args:
-        n_steps: training steps.
-        learning_rate: of Adam, falling as a half cosine to a tenth of it over the `n_steps`.
-        cells_per_chip: cells drawn from each chip in a step.
+        n_steps: iterations of L-BFGS, at most; those after convergence cost nothing.
+        penalty: of squared weights of the head.
+        cells_per_chip: cells of each chip that training sees, a square number.
         reservoir: chips kept, up to 512, as records of some 4 kB.
-        n_hidden: hidden units; fewer if parameters would exceed 8,000.
-        dropout: share of hidden units dropped, chip by chip, in training.
-        seed: of embedding, folds, reservoir, initial weights and batches.
+        seed: of embedding, folds and reservoir.
         max_municipalities: municipality numbers are below this.
     """
 
@@ -49,36 +39,30 @@ class Swath(Headed):
     def __init__(
         self,
         *,
-        n_steps: int = 900,
-        learning_rate: float = 0.01,
+        n_steps: int = 60,
+        penalty: float = 3e-5,
         cells_per_chip: int = 16,
         reservoir: int = 512,
-        n_hidden: int = 96,
-        dropout: float = 0.2,
         seed: int = 0,
         max_municipalities: int = 65535,
     ) -> None:
         super().__init__(
             n_steps=n_steps,
-            learning_rate=learning_rate,
+            penalty=penalty,
             cells_per_chip=cells_per_chip,
             reservoir=reservoir,
-            n_hidden=n_hidden,
-            dropout=dropout,
             seed=seed,
             max_municipalities=max_municipalities,
         )
 
-    def _goal(self, known: Municipalities, means: NDArray[np.float64], metric: NDArray[np.float64]) -> _Goal:
+    def _loss(self, known: Municipalities, means: NDArray[np.float64], metric: NDArray[np.float64]) -> mixnet.ChipLoss:
         """Matching of up to 2,048 municipalities, of lowest hash if there are more, so that memory is bounded."""
         some = np.sort(np.argsort(splitmix64(known.index, self.seed))[:MAX_MATCHED])
         known = Municipalities(known.index[some], known.means[some], known.labels[some], known.weight[some])
         shares = self._shares(known)
         total = shares.sum(axis=1, keepdims=True)
         prior = np.where(total > 0, shares / np.maximum(total, 1e-9), 1.0 / len(means))
-        matching = match(known.means, means, prior, metric)
-        weight = known.weight / known.weight.sum()
-        return _Goal(matching.astype(np.float32), known.labels.astype(np.float32), weight.astype(np.float32))
-
-    def _loss_gradient(self, q: NDArray[np.floating], goal: Any) -> NDArray[np.floating]:
-        return mixnet.matched_loss(q, *goal)[1]
+        matching = match(known.means, means, prior, metric).astype(np.float32)
+        labels = known.labels.astype(np.float32)
+        weight = (known.weight / known.weight.sum()).astype(np.float32)
+        return lambda q: mixnet.matched_loss(q, matching, labels, weight)

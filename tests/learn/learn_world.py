@@ -19,8 +19,8 @@ ROUGH = np.array([4.0, 12.0, 25.0])
 # What keeps learners quick in tests of the contract; one that needs nothing is left out.
 QUICK: dict[str, dict[str, Any]] = {
     "moments": {"n_units": 64},
-    "swath": {"n_steps": 30, "reservoir": 64, "n_hidden": 12},
-    "hybrid": {"n_steps": 30, "reservoir": 64, "n_hidden": 12},
+    "swath": {"n_steps": 30, "reservoir": 64},
+    "hybrid": {"n_steps": 30, "reservoir": 64},
     "downconv": {"n_steps": 30, "reservoir": 40, "cells_per_chip": 9},
     "qkm": {"n_steps": 80, "reservoir": 40, "cells_per_chip": 9, "n_prototypes": 16, "learning_rate": 0.3},
 }

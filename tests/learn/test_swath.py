@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from learn_world import DATA, SIDE, quick, world
 
-from flight.learn import Moments, Swath, load_state, mixnet, pool
+from flight.learn import Moments, Swath, context, lbfgs, load_state, mixnet, pool
 from flight.learn.embedding import Embedding
-from flight.learn.features import CellFeatures
+from flight.learn.features import WIDE_WINDOWS_CELLS, CellFeatures
 from flight.learn.headed import MAX_PARAMETERS
 from flight.learn.matching import fold_of, match, out_of_fold
-from flight.learn.records import Records, WideStatistics
+from flight.learn.records import Records
 from flight.learn.resting import Resting
 from flight.learn.ridge import fit
 
@@ -113,7 +113,7 @@ def test_a_municipality_without_a_kept_chip_is_learnt_from():
 
 
 def test_a_new_task_is_learnt_and_past_chips_predicted_without_their_imagery():
-    learner = Swath(n_steps=200).partial_fit(EARTH.chips, EARTH.bag).set_labels(EARTH.table)
+    learner = Swath().partial_fit(EARTH.chips, EARTH.bag).set_labels(EARTH.table)
     records = learner.summarise(EARTH.chips)
     assert records.shape[1] < 4800
     bright = np.stack([EARTH.table[:, 2], 1 - EARTH.table[:, 2]], axis=1)
@@ -162,35 +162,64 @@ def test_a_fold_is_predicted_by_the_ridge_regression_of_the_others():
 @pytest.mark.parametrize("loss", ["matched", "target"])
 def test_gradients_agree_with_differences(loss):
     rng = np.random.Generator(np.random.PCG64(6))
-    w = mixnet.Weights(*(part.astype(float) for part in mixnet.initial(4, 5, 3, 0.7, rng)))
-    x, lean = rng.standard_normal((6, 7, 4)), rng.standard_normal((6, 3))
-    keep = (rng.random((6, 1, 5)) > 0.3) / 0.7
-    matching, labels = rng.dirichlet(np.ones(6), 4), rng.dirichlet(np.ones(3), 4)
-    goal = rng.dirichlet(np.ones(3), 6)
+    given = mixnet.Inputs(rng.standard_normal((6, 7, 4)), rng.standard_normal((6, 2)), rng.standard_normal((6, 3)))
+    matching, labels, goal = rng.dirichlet(np.ones(6), 4), rng.dirichlet(np.ones(3), 4), rng.dirichlet(np.ones(3), 6)
 
-    def value(weights):
-        q = mixnet.forward(weights, x, lean, keep).cells.mean(axis=1)
-        return (
-            mixnet.matched_loss(q, matching, labels, np.full(4, 0.25))
+    def value(x):
+        return mixnet.objective(
+            x,
+            given,
+            (lambda q: mixnet.matched_loss(q, matching, labels, np.full(4, 0.25)))
             if loss == "matched"
-            else (mixnet.target_loss(q, goal))
+            else (lambda q: mixnet.target_loss(q, goal)),
+            0.01,
         )
 
-    found = mixnet.backward(w, x, lean, mixnet.forward(w, x, lean, keep), value(w)[1], keep)
-    for name, gradient in zip(w._fields, found, strict=True):
-        part = getattr(w, name)
-        for at in np.ndindex(part.shape):
-            step = np.zeros(part.shape)
-            step[at] = 1e-6
-            up, down = value(w._replace(**{name: part + step}))[0], value(w._replace(**{name: part - step}))[0]
-            assert gradient[at] == pytest.approx((up - down) / 2e-6, abs=1e-7)
+    x = rng.standard_normal(given.n_weights)
+    gradient = value(x)[1]
+    for i, step in enumerate(1e-6 * np.eye(len(x))):
+        assert gradient[i] == pytest.approx((value(x + step)[0] - value(x - step)[0]) / 2e-6, abs=1e-7)
+
+
+def test_the_search_finds_the_least_of_a_skewed_valley():
+    def rosenbrock(x):
+        a, b = 1 - x[0], x[1] - x[0] ** 2
+        return a * a + 100 * b * b, np.array([-2 * a - 400 * b * x[0], 200 * b])
+
+    search = lbfgs.begin(rosenbrock, np.array([-1.2, 1.0]))
+    for _ in range(80):
+        search = lbfgs.iterate(rosenbrock, search)
+    np.testing.assert_allclose(search.x, 1, atol=1e-3)
+    assert search.over[0]
+
+
+def test_chips_of_one_look_throughout_differ_in_means_alone():
+    flat = np.repeat(np.arange(12, dtype=np.float32).reshape(4, 1, 3), 9, axis=1)
+    found = context.describe(flat)
+    np.testing.assert_allclose(found[:, :3], flat[:, 0])
+    assert (np.ptp(found[:, 3:], axis=0) == 0).all()
+
+
+def test_descriptions_hold_the_correlations_of_cells():
+    cells = np.random.Generator(np.random.PCG64(7)).standard_normal((5, 40, 3)).astype(np.float32)
+    expected = [np.corrcoef(chip.T)[[0, 0, 1], [1, 2, 2]] for chip in cells]
+    np.testing.assert_allclose(context.describe(cells)[:, 6:], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("n", [30, 300])
+def test_along_each_axis_chips_have_unit_variance_and_no_correlation(n):
+    rng = np.random.Generator(np.random.PCG64(8))
+    x = (rng.standard_normal((n, 50)) @ rng.standard_normal((50, 50))).astype(np.float32)
+    found, along = context.axes(x.copy(), 10)
+    np.testing.assert_allclose((x - found.centre) @ found.basis, along, atol=1e-3)
+    np.testing.assert_allclose(along.T @ along / n, np.eye(10), atol=0.01)
 
 
 def test_a_record_gives_back_statistics_and_mean():
-    features = CellFeatures((SIDE, SIDE, 3))
-    embedding, statistics = Embedding(features, 64, 0), WideStatistics((SIDE, SIDE, 3))
-    records = Records(statistics, embedding)
-    cells, mean = statistics(EARTH.chips[5]).copy(), embedding.mean(embedding.cells(EARTH.chips[5]))
+    embedding = Embedding(CellFeatures((SIDE, SIDE, 3), WIDE_WINDOWS_CELLS, raw=False), 64, 0)
+    records = Records(embedding)
+    phi = embedding.cells(EARTH.chips[5])
+    cells, mean = phi[:, 64:], embedding.mean(phi)
     record = records.encode(cells, mean)[None]
     assert np.abs(records.cells(record)[0] - cells[records.lattice]).max() < 0.02
     assert np.abs(records.means(record)[0] - mean).max() < 2e-4
@@ -200,7 +229,8 @@ def test_a_record_gives_back_statistics_and_mean():
 
 def test_the_widest_window_of_a_tiny_chip_is_mirrored_as_often_as_it_takes():
     chip = np.full((16, 16, 1), 90, np.uint8)
-    np.testing.assert_allclose(WideStatistics((16, 16, 1))(chip)[:, 9], (90 - 100) / 50, atol=1e-6)
+    wide = CellFeatures((16, 16, 1), WIDE_WINDOWS_CELLS, raw=False)
+    np.testing.assert_allclose(wide(chip)[:, 9], (90 - 100) / 50, atol=1e-6)
 
 
 def test_beats_the_closed_form_on_real_imagery_of_unseen_municipalities():
@@ -212,9 +242,9 @@ def test_beats_the_closed_form_on_real_imagery_of_unseen_municipalities():
     task = imagery.tasks[0]
     table, scored = accuracy.training_table(imagery, task), np.flatnonzero(imagery.chip_split == 1)
     error = {}
-    for learner in (Swath(n_steps=600), Moments()):
+    for learner in (Swath(), Moments()):
         accuracy.trained(imagery, table, learner)
         predicted = learner.predict(imagery.chips(scored))
         error[learner.name] = np.nanmean(np.abs(predicted - imagery.proportions(scored, task)))
     assert error["swath"] < error["moments"]
-    assert error["swath"] < 0.102
+    assert error["swath"] < 0.1
