@@ -68,7 +68,7 @@ def voronoi(rows: int, cols: int, n: int, seed: int, samples: int = 4, sea: floa
     rng = np.random.Generator(np.random.PCG64(seed))
     seats = np.sort(rng.random((n, 2)) * (rows, cols), axis=0)
     seats[:, 1] = rng.permutation(seats[:, 1])
-    waves = [(rng.normal(0, 0.9 / k), rng.random(2) * k / 9, rng.random() * 6.3) for k in (1, 2, 3, 5, 8, 13)]
+    waves = [(rng.normal(0, 0.35 / k), rng.random(2) * k / 9, rng.random() * 6.3) for k in (1, 2, 3, 5, 8, 13)]
     reach = 3 + 2.6 * np.sqrt(rows * cols / n)
     bags = np.full((rows * cols, OVERLAPS), NOBODY, np.int32)
     part = np.zeros((rows * cols, OVERLAPS), np.uint8)
