@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flight.errors import RefusedError
 from flight.handlers import HANDLERS
 from flight.link import state
 from flight.link.dictionary import Telecommand, extract, telecommand
@@ -17,7 +18,6 @@ from flight.link.events import CommandReceived
 from flight.link.pack import CodecError
 from flight.link.sequence import Sequence, unpack_sequence
 from flight.onboard_time import ClockError
-from flight.payload import RefusedError
 from flight.schedule import NOT_IN_THE_SCHEDULE, Entry, Schedule, ScheduleError
 from flight.sequences import SequenceRunner
 from flight.telemetry import short

@@ -19,6 +19,7 @@ from flight.caps import MemoryWatch
 from flight.clock import wall_s
 from flight.commanding import Commanding
 from flight.config import FlightConfig, LinkConfig
+from flight.errors import RefusedError
 from flight.ingest import ChipQueue
 from flight.link import events as link_events
 from flight.link import product
@@ -31,7 +32,7 @@ from flight.link.keys import KeyRing
 from flight.link.packet import FileKind
 from flight.link.transfer import File
 from flight.onboard_time import OnBoardTime
-from flight.payload import Payload, RefusedError, read_state
+from flight.payload import Payload, read_state
 from flight.step import NEVER, Message, Output, Step
 from flight.store import Damage, StateFormatError, Store, StoreError
 from flight.telemetry import EventLog, Retask, short

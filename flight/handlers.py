@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from flight.errors import RefusedError
 from flight.link.dictionary import Telecommand
 from flight.link.packet import FileKind
 from flight.link.parcel import pack_model
 from flight.link.transfer import File
-from flight.payload import RefusedError
 from flight.schedule import Entry
 from flight.store import StoreError
 

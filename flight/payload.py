@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,13 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from flight import labels_record
 from flight.config import FlightConfig
+from flight.errors import RefusedError
 from flight.ingest import Chip
+from flight.label_store import LabelStore, fitted
 from flight.learn import LEARNERS, Learner, StateError, load_state
 from flight.learn.features import check_chip_shape
-from flight.link import labelset, layout
-from flight.link.label_header import BaseId
 from flight.link.labelset import LabelSet
-from flight.link.layout import MapOrder
 from flight.link.pack import CodecError
 from flight.link.parcel import Model
 from flight.link.product import DIGEST_BYTES, MAX_BLOCK, BlockSums, Product
@@ -34,13 +32,8 @@ from flight.store import Archive, StateFormatError, Store
 from flight.telemetry import short
 
 CHECKPOINT_FORMAT = 1
-MAX_TASK_ID = 65535
 _CELL = struct.Struct("<I")
 Emit = Callable[..., None]
-
-
-class RefusedError(ValueError):
-    """A file, command or chip that does not fit what is on board; nothing has changed."""
 
 
 @dataclass
@@ -75,7 +68,7 @@ class Payload:
         self.emit = emit
         self.kept: Kept | None = None
         self.intake: RegionIntake | None = None
-        self._order: MapOrder | None = None  # of the region's map, once a table was coded along it
+        self._label_store = LabelStore(config, store)
         self.labels: LabelSet | None = None
         self.learner: Learner = self._new_learner()
         self.archive: Archive | None = None
@@ -141,7 +134,7 @@ class Payload:
             raise RefusedError(str(error)) from error
         self.store.put("region", kept.dump())
         if self.kept is None or kept.region.digest != self.region_crc:
-            self._forget_labels_of_others(kept)
+            self._label_store.forget_others(kept)
             grown = self.region_crc in kept.carries
             self._use_region(kept)
             if grown and self.labels is not None:
@@ -159,17 +152,6 @@ class Payload:
         self.archive = None
         self._archive_path().unlink(missing_ok=True)
 
-    def _forget_labels_of_others(self, new: Kept) -> None:
-        """Make room for the label sets of a new region."""
-        for name in self._label_records():
-            try:
-                self._fitted(self._stored_labels(name), new)
-            except RefusedError:
-                self.store.delete(name)
-
-    def _label_records(self) -> list[str]:
-        return [name for name in self.store.names() if name.startswith("labels-")]
-
     @property
     def region(self) -> Region | None:
         """The region in use."""
@@ -181,55 +163,22 @@ class Payload:
         return self.kept.region.digest if self.kept is not None else 0
 
     def _use_region(self, kept: Kept) -> None:
-        self.kept, self._order, new = kept, None, kept.region
+        self.kept, new = kept, kept.region
         self.learner.region_id = new.region_id
         self.emit("region-loaded", region_id=new.region_id, municipalities=len(new.codes), version=new.digest)
 
     def receive_labels(self, data: bytes) -> LabelSet:
-        """Put a label set on disk, and learn it now if it says so; of a delta, what it makes of its base."""
-        try:
-            header = labelset.read_header(data, self.config.link)
-            if self.region is None or header.region_id != self.region.region_id:
-                raise RefusedError(f"labels of unknown region {header.region_id}")
-            base = self._base(header.base) if header.base is not None else None
-            if header.map_check is not None and self._order is None:
-                self._order = layout.map_order(self.region)
-            labels = labelset.unpack(data, self.config.link, self._order, base, self.config.executive.kernels)
-        except CodecError as error:
-            raise RefusedError(str(error)) from error
-        fitted = self._fitted(labels, self.kept)
-        name = f"labels-{labels.task_id}"
-        known = self._label_records()
-        if name not in known and len(known) >= self.config.executive.max_tasks:
-            raise RefusedError(f"{len(known)} tasks are on board, which is the limit")
-        self.store.put(name, labels_record.dump(labels))
+        """Put a label set on disk, and learn it now if it says so."""
+        labels = self._label_store.decode(data, self.kept)
+        usable = fitted(labels, self.kept)
+        self._label_store.put(labels)
         if labels.activate or labels.task_id == self.task_id:
-            self._use_labels(fitted)
+            self._use_labels(usable)
         return labels
-
-    def _base(self, wanted: BaseId) -> LabelSet:
-        """The label set that a delta is against; RefusedError, with what is on board instead, if it is not here."""
-        try:
-            held = self._stored_labels(f"labels-{wanted.task_id}")
-        except RefusedError:
-            raise RefusedError(f"delta against {wanted}: task {wanted.task_id} is not on board") from None
-        if held.base_id != wanted:
-            raise RefusedError(f"delta against {wanted}: on board is {held.base_id}")
-        return held
-
-    def _stored_labels(self, name: str) -> LabelSet:
-        """The label set in a record; RefusedError if there is none that can be read."""
-        data = self.store.get(name)
-        if data is None:
-            raise RefusedError(f"no label set of task {name.removeprefix('labels-')} on board")
-        try:
-            return labels_record.load(data)
-        except CodecError as error:
-            raise RefusedError(str(error)) from error
 
     def set_task(self, task_id: int) -> None:
         """Learn the stored label set of task `task_id`; RefusedError if there is none."""
-        self._use_labels(self._fitted(self._stored_labels(f"labels-{task_id}"), self.kept))
+        self._use_labels(fitted(self._label_store.read(task_id), self.kept))
 
     def resume_task(self, task_id: int) -> None:
         """Go on with a task after a restart; if its label set cannot be used, say so and go on without one."""
@@ -237,19 +186,6 @@ class Payload:
             self.set_task(task_id)
         except RefusedError as error:
             self.emit("record-damaged", record=f"labels-{task_id}", reason=short(error))
-
-    @staticmethod
-    def _fitted(labels: LabelSet, where: Kept | None) -> LabelSet:
-        """Labels of the region in use; municipalities that joined it since they were made have no row in them."""
-        if not 1 <= labels.task_id <= MAX_TASK_ID:
-            raise RefusedError(f"task id {labels.task_id} is not from 1 to {MAX_TASK_ID}")
-        if where is None or labels.region_id != where.region.region_id:
-            raise RefusedError(f"labels of unknown region {labels.region_id}")
-        missing = len(where.region.codes) - len(labels.proportions)
-        if missing < 0 or len(labels.proportions) < where.rows:
-            raise RefusedError(f"{len(labels.proportions)} rows, region has {len(where.region.codes)}")
-        rows = np.pad(labels.proportions, ((0, missing), (0, 0)), constant_values=np.nan)
-        return replace(labels, proportions=rows)
 
     def _use_labels(self, labels: LabelSet) -> None:
         if labels.task_id != self.learner.task_id:

@@ -15,10 +15,11 @@ from typing import Any
 
 import msgpack
 
+from flight.errors import RefusedError
 from flight.link import parcel
 from flight.link.pack import CodecError
 from flight.link.parcel import SHA256_BYTES, Update
-from flight.payload import RefusedError, read_state
+from flight.payload import read_state
 from flight.store import StateFormatError, Store, StoreError
 from flight.telemetry import short
 

@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from flight.errors import RefusedError
 from flight.link import labelset, layout, region_codec, region_patch
 from flight.link.classes import relate
 from flight.link.region import Region
-from flight.payload import Payload, RefusedError
+from flight.payload import Payload
 from flight.region_intake import Kept
 from flight.store import Store
 from flight.telemetry import EventLog

@@ -12,13 +12,13 @@ import msgpack
 import pytest
 
 from flight.config import FlightConfig
+from flight.errors import RefusedError
 from flight.link import parcel
 from flight.link.events import TelemetryReceived
 from flight.link.packet import FileKind
 from flight.link.parcel import Update, unpack_model
 from flight.link.transfer import File
 from flight.parameters import CHANGEABLE, changed
-from flight.payload import RefusedError
 from flight.store import StateFormatError, Store, StoreError
 from flight.updates import MAX_DEATHS, Slot, UpdateError, Updates
 from tests.flight.flight_world import SYNCS, PowerCut, World, flown, intercept
