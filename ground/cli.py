@@ -255,11 +255,15 @@ def region_pack(
     out: Out,
     region_id: Annotated[int, typer.Option(min=0, help="Region id.")] = 1,
     levels: Annotated[int, typer.Option(min=1, max=56, help="Counts that shares are rounded to.")] = 8,
+    split: Annotated[Split, typer.Option(help="Municipalities that are on the map; missions send that of train.")] = (
+        Split.all
+    ),
     as_json: AsJson = False,
 ) -> None:
     """Pack the grid and the municipalities of a dataset for the uplink."""
     with told():
-        of_dataset = region_from_imagery(open_imagery(dataset), region_id)
+        imagery = open_imagery(dataset)
+        of_dataset = region_from_imagery(imagery, region_id, np.isin(imagery.bag_split, _SPLITS[split]))
         packed = region_codec.pack_parts(of_dataset, levels)
         decoded = region_codec.unpack(packed.data, LinkConfig())
         write_bytes(out, packed.data)

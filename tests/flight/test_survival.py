@@ -259,7 +259,7 @@ def newest(directory, name):
 @pytest.mark.parametrize("name", ["checkpoint", "mission", "labels-1", "region"])
 @pytest.mark.parametrize("which", [[0], [1], [0, 1]])
 def test_damaged_records_are_told_and_the_mission_is_complete_in_the_end(name, which, tmp_path):
-    world = flown(tmp_path / "state", **{**SLOW, "downlink_bps": 64000.0})
+    world = flown(tmp_path / "state", **{**SLOW, "checkpoint_s": 4.0})
     world.upload(label_file(1), region_file())  # both have two generations now
     assert world.flight.payload.checkpoint_generation == 2  # the older one lacks the last chips
     weights = world.weights()
