@@ -127,7 +127,8 @@ class Executive:
         state = read_state(saved, "mission", MISSION_FORMAT) if saved is not None else None
         if state is not None:  # first, so that events carry the right time
             self.time.offset_s, self.time.times_set = state["time"]
-        self.updates = Updates({parameters.SLOT: parameters.slot(self)}, self.store, self.emit)
+        slots = {parameters.SLOT: parameters.slot(self)}
+        self.updates = Updates(slots, self.store, self.emit, self.config.executive.kernels)
         self.updates.start()
         self.payload = Payload(self.config, self.store, self.emit)
         if state is None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from flight.errors import RefusedError
+from flight.link import event_log
 from flight.link.dictionary import Telecommand
 from flight.link.packet import FileKind
 from flight.link.parcel import pack_model
@@ -16,7 +17,7 @@ from flight.store import StoreError
 if TYPE_CHECKING:
     from flight.executive import Executive
 
-ANSWER_PRIORITY, MODEL_PRIORITY = 10, 110
+ANSWER_PRIORITY, EVENT_LOG_PRIORITY, MODEL_PRIORITY = 10, 90, 110
 Handler = Callable[["Executive", Telecommand], None]
 
 
@@ -33,7 +34,7 @@ def _set_task(flight: Executive, command: Telecommand) -> None:
 
 
 def _get_model(flight: Executive, command: Telecommand) -> None:
-    model = pack_model(flight.payload.model())
+    model = pack_model(flight.payload.model(), flight.config.executive.kernels)
     flight.endpoint.submit(File(f"model-{flight.payload.task_id}", FileKind.MODEL, model), MODEL_PRIORITY)
 
 
@@ -50,6 +51,13 @@ def _set_time(flight: Executive, command: Telecommand) -> None:
 def _adjust_time(flight: Executive, command: Telecommand) -> None:
     on_board_s = flight.time.read(flight.t) + command.args["delta_s"]
     flight.emit("time-set", delta_s=flight.time.set(flight.t, on_board_s))
+
+
+def _get_event_log(flight: Executive, command: Telecommand) -> None:
+    log = flight.log.logged(flight.incarnation, flight.time.read(flight.t))
+    name = f"event-log-{log.incarnation}-{sum(log.counts.values())}"
+    data = event_log.pack(log, flight.config.executive.kernels)
+    flight.endpoint.submit(File(name, FileKind.EVENT_LOG, data), EVENT_LOG_PRIORITY)
 
 
 def _arm(flight: Executive, command: Telecommand) -> None:
@@ -123,6 +131,7 @@ HANDLERS: dict[str, Handler] = {
     "get-model": _get_model,
     "predict": _predict,
     "set-time": _set_time,
+    "get-event-log": _get_event_log,
     "adjust-time": _adjust_time,
     "arm": _arm,
     "schedule": _schedule,

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from flight.clock import cpu_s, wall_s
+from flight.link.definitions import U32
 from flight.link.dictionary import Telemetry, decode, encode
+from flight.link.event_log import MAX_EVENTS, LoggedEvents
 from flight.link.state import entries
 
-LOG_LENGTH = 256
+LOG_LENGTH = MAX_EVENTS
 
 
 class EventLog:
@@ -28,6 +30,11 @@ class EventLog:
         self.recent.append(event)
         self.unsent.append(event)
         self.counts[name] += 1
+
+    def logged(self, incarnation: int, made_s: float) -> LoggedEvents:
+        """The latest events and the counts of all, as a file has them."""
+        counts = {name: min(count, U32) for name, count in self.counts.items()}
+        return LoggedEvents(incarnation, made_s, counts, list(self.recent))
 
     def save(self) -> list[list[Any]]:
         """The events that still have to go down, as plain values."""

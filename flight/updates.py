@@ -16,6 +16,7 @@ from typing import Any
 import msgpack
 
 from flight.errors import RefusedError
+from flight.kernels import PYTHON
 from flight.link import parcel
 from flight.link.pack import CodecError
 from flight.link.parcel import SHA256_BYTES, Update
@@ -72,8 +73,11 @@ class SlotState:
 class Updates:
     """The slots of one spacecraft, by name; no other name is accepted. `emit` logs an event."""
 
-    def __init__(self, slots: Mapping[str, Slot], store: Store, emit: Callable[..., None]) -> None:
+    def __init__(
+        self, slots: Mapping[str, Slot], store: Store, emit: Callable[..., None], backend: str = PYTHON
+    ) -> None:
         self.slots, self.store, self.emit = dict(slots), store, emit
+        self._backend = backend  # of the kernels that decode
         self._states: dict[str, SlotState] = {name: SlotState() for name in self.slots}
 
     def start(self) -> None:
@@ -99,7 +103,7 @@ class Updates:
         """
         limit = max((slot.max_bytes for slot in self.slots.values()), default=1)
         try:
-            update = parcel.unpack_update(data, limit)
+            update = parcel.unpack_update(data, limit, self._backend)
         except CodecError as error:
             raise RefusedError(str(error)) from error
         slot = self.slots.get(update.slot)

@@ -11,12 +11,21 @@ import numpy as np
 import typer
 
 from flight.config import LinkConfig
-from flight.link import labelset, parcel, product, region, region_codec, region_patch
-from flight.link.pack import MODEL
+from flight.link import event_log, labelset, parcel, product, region, region_codec, region_patch
+from flight.link.pack import EVENT_LOG, MODEL
 from ground import capture_cli, cfdp_cli, gis_cli, keys_cli, update_cli
 from ground.console import MAX_FILE_BYTES, AsJson, Out, read_packed, told
 from ground.datasets import DatasetError, NpzImagery, open_imagery
-from ground.facts import archive_facts, dataset_facts, label_facts, model_facts, product_facts, region_facts, show
+from ground.facts import (
+    archive_facts,
+    dataset_facts,
+    event_log_facts,
+    label_facts,
+    model_facts,
+    product_facts,
+    region_facts,
+    show,
+)
 from ground.files import write_bytes
 from ground.georef import georef_path, read_georef
 from ground.imagery import TEST, TRAIN, VALIDATION, Task
@@ -319,17 +328,23 @@ def dataset_inspect(dataset: Dataset, as_json: AsJson = False) -> None:
 
 @products_app.command("inspect")
 def products_inspect(
-    file: Annotated[Path, typer.Argument(help="A product or model as it came down, or an archive (.parquet).")],
+    file: Annotated[
+        Path, typer.Argument(help="A product, model or event log as it came down, or an archive (.parquet).")
+    ],
     as_json: AsJson = False,
 ) -> None:
-    """Say what a product, a model, or an archive of products holds."""
+    """Say what a product, a model, an event log, or an archive of products holds."""
     with told():
         if file.suffix == ".parquet":
             show(f"{file}", archive_facts(ProductArchive.read(file)), as_json)
             return
         with file.open("rb") as opened:
-            is_model = opened.read(1) == MODEL
-        if is_model:
+            kind = opened.read(1)
+        if kind == EVENT_LOG:
+            data, logged = read_packed(file, lambda data, config: event_log.unpack(data))
+            show(f"{file}", event_log_facts(data, logged, as_json), as_json)
+            return
+        if kind == MODEL:
             data, model = read_packed(file, lambda data, config: parcel.unpack_model(data, MAX_FILE_BYTES))
             show(f"{file}", model_facts(data, model), as_json)
             return

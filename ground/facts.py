@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flight.link.dictionary import definition
+from flight.link.event_log import LoggedEvents
 from flight.link.labelset import LabelSet
 from flight.link.parcel import Model, Update, digest
 from flight.link.product import Product
@@ -110,6 +112,25 @@ def model_facts(data: bytes, model: Model) -> dict[str, Any]:
         "weights_bytes": len(model.weights),
         "weights_sha256": digest(model.weights).hex(),
     }
+
+
+def event_log_facts(data: bytes, log: LoggedEvents, as_json: bool) -> dict[str, Any]:
+    """What an event log holds: events by name with on-board time and values, a line each unless `as_json`."""
+    events = []
+    for event in log.events:
+        values = {key: value.hex() if isinstance(value, bytes) else value for key, value in event.values.items()}
+        severity = definition(event.name)[1].severity
+        events.append({"name": event.name, "severity": severity, "t_s": values.pop("t_s"), "values": values})
+    facts = {"bytes": len(data), "incarnation": log.incarnation, "made_s": log.made_s, "count": dict(log.counts)}
+    if as_json:
+        return {**facts, "events": events}
+    facts["made_s"] = f"{log.made_s:.3f}"
+    return {**facts, "event": {f"{n}": _event_line(event) for n, event in enumerate(events, 1)}}
+
+
+def _event_line(event: dict[str, Any]) -> str:
+    values = "  ".join(f"{key}={value}" for key, value in event["values"].items())
+    return f"{event['t_s']:.3f} s  {event['severity']:<7}  {event['name']:<18}  {values}".rstrip()
 
 
 def update_facts(data: bytes, update: Update) -> dict[str, Any]:

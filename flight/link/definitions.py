@@ -60,6 +60,9 @@ TELECOMMANDS = (
         (_UNIX,),
         criticality="critical",
     ),
+    Definition(
+        7, "get-event-log", "Send down the latest 256 events and the counts of all, both since the process started."
+    ),
     Definition(20, "adjust-time", "Correct the on-board time by what the ground has measured.", (_ADJUST,)),
     Definition(
         21,

@@ -44,6 +44,7 @@ class FileKind(IntEnum):
     MODEL = 0x44
     PRODUCT = 0x45
     SEQUENCE = 0x46
+    EVENT_LOG = 0x47
 
 
 _PURPOSES: dict[int, Apid | FileKind] = {**{apid: apid for apid in Apid}, **{kind: kind for kind in FileKind}}

@@ -14,7 +14,8 @@ from typer.testing import CliRunner, Result
 
 from flight.config import LinkConfig
 from flight.curve import Curve
-from flight.link import labelset, parcel, product, region_codec
+from flight.link import event_log, labelset, parcel, product, region_codec
+from flight.link.dictionary import Telemetry
 from flight.link.keys import KeyRing
 from flight.link.layout import map_order
 from ground import entry
@@ -217,6 +218,18 @@ def test_a_model_that_came_down_says_what_it_is(tmp_path: Path) -> None:
     facts = json.loads(run("products", "inspect", path, "--json").stdout)
     assert (facts["learner"], facts["task_id"], facts["weights_bytes"]) == ("moments", 2, 7)
     assert facts["weights_sha256"] == hashlib.sha256(b"weights").hexdigest()
+
+
+def test_an_event_log_that_came_down_is_printed_by_name_with_time_and_values(tmp_path: Path) -> None:
+    path = tmp_path / "event-log-2-7"
+    ready = Telemetry("model-ready", {"t_s": 90.5, "task_id": 3, "label_version": 4, "model_digest": bytes(range(8))})
+    path.write_bytes(event_log.pack(event_log.LoggedEvents(2, 99.0, {"model-ready": 7}, [ready])))
+    facts = json.loads(run("products", "inspect", path, "--json").stdout)
+    assert (facts["incarnation"], facts["made_s"], facts["count"]) == (2, 99.0, {"model-ready": 7})
+    values = {"task_id": 3, "label_version": 4, "model_digest": "0001020304050607"}
+    assert facts["events"] == [{"name": "model-ready", "severity": "info", "t_s": 90.5, "values": values}]
+    table = " ".join(run("products", "inspect", path).stdout.split())
+    assert "90.500 s info model-ready task_id=3" in table and "count model-ready" in table
 
 
 def test_everything_but_maps_works_without_the_libraries_for_maps(table: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flight.link import content as coded
 from flight.link import pack as wire
 from flight.link.pack import CodecError
 from flight.link.parcel import Model, Update, digest, pack_model, pack_update, unpack_model, unpack_update
@@ -51,9 +52,10 @@ def test_no_bytes_make_the_reader_fail_otherwise(noise: bytes) -> None:
                 unpack(data, LIMIT)
 
 
-def test_a_content_above_the_limit_is_refused_before_it_is_inflated(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_content_above_the_limit_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     data = pack_update(Update("parameters", 1, bytes(LIMIT + 1)))
     monkeypatch.setattr(zlib, "decompressobj", lambda *arguments: pytest.fail("was inflated"))
+    monkeypatch.setattr(coded, "decode", lambda *arguments: pytest.fail("was decoded"))
     with pytest.raises(CodecError, match="the length of the content is 4097"):
         unpack_update(data, LIMIT)
 
@@ -63,8 +65,7 @@ def test_a_content_that_does_not_match_its_sha256_is_refused_even_if_every_check
     out = wire.Writer(wire.UPDATE)
     out.integer(1, 0, 0, 0, len(name), len(content))
     out.raw(digest(b"something else"))
-    out.block(name)
-    out.block(content)
+    out.block(name + content)
     with pytest.raises(CodecError, match="the SHA-256 of the content is"):
         unpack_update(out.finish(wire.crc((1, 0, 0, 0), name, content)), LIMIT)
 
