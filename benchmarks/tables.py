@@ -40,7 +40,8 @@ def smooth(places: Places, n_classes: int, seed: int) -> Table:
         waves = rng.standard_cauchy((_WAVES, 2)) / length  # of an exponential covariance, nearly
         phases = rng.uniform(0, 2 * np.pi, (_WAVES, n_classes))
         for wave, phase in zip(waves, phases, strict=True):
-            height += np.cos((at @ wave)[:, None] + phase) * np.sqrt(2 / _WAVES)
+            left = np.exp(-(wave @ wave) * places.spread / CELL**2 / 4)  # of a wave, averaged over an area
+            height += left[:, None] * np.cos((at @ wave)[:, None] + phase) * np.sqrt(2 / _WAVES)
     share = np.exp(2.5 * (height - np.linspace(0, 1.5, n_classes)))
     share *= share > 0.03 * share.max(1, keepdims=True)
     return (share / share.sum(1, keepdims=True)).astype(np.float32)

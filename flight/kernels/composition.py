@@ -10,7 +10,7 @@ A row may be compared with a *base*, which gives it in the same or in fewer colu
 whether its groups are those of the base, and if not, what they are; then each group is shared out among its classes.
 Without a base there is one group.
 
-Means are in 65536ths, parameters of a beta-binomial in 256ths, weights of neighbours in 16384ths.
+Means are in 65536ths, parameters of a beta-binomial in 256ths, weights of neighbours for the best mean in 16384ths.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ LIMIT = 1000  # decisions after which an adaptive probability has its slowest pa
 RATE = 5  # at which weights learn, in 65536ths of an error times an input
 
 # How far a mean is trusted: a Dirichlet distribution's concentration.
-LOOSE, TIGHT, ROUGH = 5, 30, 10  # around the best mean, twice, and around that of bordering rows
+LOOSE, TIGHT, ROUGH = 5, 30, 10  # around the best mean, twice, and around a rough one
 NEARLY, EXACTLY, MOVED = 20, 100, 30  # around the base, twice, and around the base moved as its neighbours were
 PRIOR = 200  # share of the mean that comes from all rows
 FLOOR = 5  # least addition to a beta-binomial's parameter
@@ -68,7 +68,7 @@ def code_rows(
     bounds: Ints,
     near: Ints,
     best: Ints,
-    border: Ints,
+    rough: Ints,
     row_kinds: Ints,
     sums: Ints,
     means: Ints,
@@ -77,7 +77,7 @@ def code_rows(
 
     `table` (rows x classes) and `grouped` (rows x groups) are read when encoding and filled when decoding; `base` (rows
     x groups) starts with -1 where there is none. Group g has the columns `bounds[g]` to `bounds[g + 1]` - 1. `near` are
-    rows coded before, -1 at the end; `best` and `border` two weights of each. `sums` (classes + groups) and `means`
+    rows coded before, -1 at the end; `best` and `rough` two weights of each. `sums` (classes + groups) and `means`
     (4 x classes) are working space, the first one all 1.
     """
     rc, _, plan, _, _, _, _, _, _ = model
@@ -92,7 +92,7 @@ def code_rows(
             grouped[at] = plan[LEVELS]
         elif base[at] < 0:
             mean_of(grouped, groups, r, near, best, n_near, sums, classes, means, 0)
-            mean_of(grouped, groups, r, near, border, n_near, sums, classes, means, groups)
+            mean_of(grouped, groups, r, near, rough, n_near, sums, classes, means, groups)
             share_out(model, grouped, groups, r, 0, groups - 1, plan[LEVELS], row_kinds[r], means)
         elif code_changed(model, grouped, base, r, near):
             mean_from_base(model, grouped, base, r, near, best, sums, classes, means)
@@ -104,7 +104,7 @@ def code_rows(
             sums[classes + g] += grouped[at + g]
         if classes > groups:
             mean_of(table, classes, r, near, best, n_near, sums, 0, means, 0)
-            mean_of(table, classes, r, near, border, n_near, sums, 0, means, classes)
+            mean_of(table, classes, r, near, rough, n_near, sums, 0, means, classes)
         for g in range(groups):
             share_out(model, table, classes, r, bounds[g], bounds[g + 1] - 1, grouped[at + g], row_kinds[r], means)
         for k in range(classes):

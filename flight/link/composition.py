@@ -159,7 +159,7 @@ class _Work:
             kernels.integers(bounds, self._backend),
             self._integers(near.near),
             self._integers(near.best),
-            self._integers(near.border),
+            self._integers(near.rough),
             self._integers(near.kind),
             kernels.integers(self._classes + len(groups), self._backend, 1),
             kernels.integers(4 * self._classes, self._backend),

@@ -27,6 +27,7 @@ _DEGREE = 10  # bordering areas that are looked at, those with the longest borde
 _RANGE = 8 * CELL
 _ONE = 1 << 20
 _NUGGET = _ONE // 50
+_ROUGH_ONE = 1 << 34
 _BATCH = 2048  # rows at a time, where each takes much memory
 _FAR = (1 << 27) - 1
 _NONE = np.iinfo(np.int64).max
@@ -42,7 +43,6 @@ class Places:
         spread: (n,), mean squared distance from the centroid, in squared units of `row` and `col`.
         kind: (n,), how large the area is: the binary digits of its number of cells, at most 7.
         links: (n, 10), areas that share a border, longest first, then -1.
-        border: (n, 10), length of that border.
     """
 
     order: Ints
@@ -51,7 +51,6 @@ class Places:
     spread: Ints
     kind: Ints
     links: Ints
-    border: Ints
 
 
 @dataclass(frozen=True)
@@ -62,14 +61,14 @@ class Neighbours:
         rows: (n,), rows in the order in which they are coded.
         near: (n, 10), positions of rows before, nearest first, then -1.
         best: (n, 10), weights for the best linear prediction, in 16384ths; some are negative.
-        border: (n, 10), length of the shared border.
+        rough: (n, 10), weights that fall with the third power of the distance.
         kind: (n,), 0 to 63: size of the area and number of neighbours.
     """
 
     rows: Ints
     near: Ints
     best: Ints
-    border: Ints
+    rough: Ints
     kind: Ints
 
 
@@ -93,7 +92,7 @@ def places_in_order(n: int) -> Places:
     links = np.full((n, _DEGREE), -1, np.int64)
     links[1:, 0], links[:-1, 1] = at[:-1], at[1:]
     even = np.ones(n, np.int64)
-    return Places(at, at * CELL, 0 * at, even, even, links, (links >= 0).astype(np.int64))
+    return Places(at, at * CELL, 0 * at, even, even, links)
 
 
 def places_of_cells(cells: NDArray[np.integer], cols: int) -> Places:
@@ -101,16 +100,15 @@ def places_of_cells(cells: NDArray[np.integer], cols: int) -> Places:
     cell = cells.astype(np.int64)
     row, col = cell // cols, cell % cols
     links = np.full((len(cell), _DEGREE), -1, np.int64)
-    border = np.zeros((len(cell), _DEGREE), np.int64)
-    steps = ((-1, 0, 3), (0, -1, 3), (0, 1, 3), (1, 0, 3), (-1, -1, 1), (-1, 1, 1), (1, -1, 1), (1, 1, 1))
-    for i, (down, right, length) in enumerate(steps):
+    steps = ((-1, 0), (0, -1), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
+    for i, (down, right) in enumerate(steps):
         at = np.searchsorted(cell, cell + down * cols + right)
         there = np.minimum(at, len(cell) - 1)
         same = (cell[there] == cell + down * cols + right) & (col + right >= 0) & (col + right < cols)
-        links[same, i], border[same, i] = there[same], length
+        links[same, i] = there[same]
     even = np.ones(len(cell), np.int64)
     order = np.arange(len(cell), dtype=np.int64)
-    return Places(order, row * CELL, col * CELL, even * (CELL * CELL // 6), even, links, border)
+    return Places(order, row * CELL, col * CELL, even * (CELL * CELL // 6), even, links)
 
 
 def places_of_region(region: Region) -> Places:
@@ -138,11 +136,11 @@ def places_of_region(region: Region) -> Places:
     spread = square // area + CELL * CELL // 6
     kind = np.minimum(np.frexp((area // 255).astype(np.float64))[1], 7).astype(np.int64)
     order = np.lexsort((np.arange(n), first))
-    return Places(order, centre[0], centre[1], spread, kind, *_links(region, n))
+    return Places(order, centre[0], centre[1], spread, kind, _links(region, n))
 
 
-def _links(region: Region, n: int) -> tuple[Ints, Ints]:
-    """Areas that border on each of `n`, and the lengths of the borders: between cells, and through cells."""
+def _links(region: Region, n: int) -> Ints:
+    """(n, 10), areas that border on each of `n`, those with the longest border, between cells and through them."""
     bags, weights = region.bags.astype(np.int64), region.weights
     owner = bags[:, 0].reshape(region.rows, region.cols)
     pairs, lengths = [], []
@@ -164,10 +162,10 @@ def _links(region: Region, n: int) -> tuple[Ints, Ints]:
     by_length = np.lexsort((other, -total, one))
     one, other, total = one[by_length], other[by_length], total[by_length]
     rank = np.arange(len(one)) - np.searchsorted(one, one)
-    links, border = np.full((n, _DEGREE), -1, np.int64), np.zeros((n, _DEGREE), np.int64)
+    links = np.full((n, _DEGREE), -1, np.int64)
     kept = rank < _DEGREE
-    links[one[kept], rank[kept]], border[one[kept], rank[kept]] = other[kept], np.minimum(total[kept], 1 << 20)
-    return links, border
+    links[one[kept], rank[kept]] = other[kept]
+    return links
 
 
 def neighbours(places: Places, present: NDArray[np.bool_]) -> Neighbours:
@@ -176,17 +174,16 @@ def neighbours(places: Places, present: NDArray[np.bool_]) -> Neighbours:
     position = np.full(len(present), -1, np.int64)
     position[rows] = np.arange(len(rows))
     shape = (len(rows), NEIGHBOURS)
-    near, best, border = np.full(shape, -1, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    near, best, rough = np.full(shape, -1, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     for start in range(0, len(rows), _BATCH):
         part = slice(start, start + _BATCH)
         there = _nearest(places, rows[part], position)
         near[part] = np.where(there >= 0, position[there], -1)
         best[part] = _kriging(places, rows[part], there)
-        for i in range(_DEGREE):
-            same = (there == places.links[rows[part], i : i + 1]) & (there >= 0)
-            border[part] += same * places.border[rows[part], i : i + 1]
+        away = _root(_between(places, rows[part, None], there)) + CELL
+        rough[part] = np.where(there >= 0, np.maximum(_ROUGH_ONE // away**3, 1), 0)
     kind = places.kind[rows] * 8 + np.minimum((near >= 0).sum(1), 5)
-    return Neighbours(rows, near, best, border, kind)
+    return Neighbours(rows, near, best, rough, kind)
 
 
 def _nearest(places: Places, rows: Ints, position: Ints) -> Ints:
@@ -208,8 +205,15 @@ def _nearest(places: Places, rows: Ints, position: Ints) -> Ints:
 
 def _distance(places: Places, one: Ints, other: Ints) -> Ints:
     """Root of the mean squared distance between points of `one` and points of `other`."""
-    square = (places.row[one] - places.row[other]) ** 2 + (places.col[one] - places.col[other]) ** 2
-    square += places.spread[one] + places.spread[other]
+    return _root(_between(places, one, other) + places.spread[one] + places.spread[other])
+
+
+def _between(places: Places, one: Ints, other: Ints) -> Ints:
+    """Squared distance of centroids."""
+    return (places.row[one] - places.row[other]) ** 2 + (places.col[one] - places.col[other]) ** 2
+
+
+def _root(square: Ints) -> Ints:
     return np.sqrt(square.astype(np.float64)).astype(np.int64)
 
 
