@@ -125,7 +125,7 @@ def test_report_and_summary_are_written(undisturbed, tmp_path):
     assert write_summary(record.summary, tmp_path).exists()
 
 
-@pytest.mark.parametrize("learner", ["moments", "downconv"])
+@pytest.mark.parametrize("learner", ["swath", "downconv"])
 def test_kills_at_any_mission_time_cost_no_chip_no_label_and_no_bit_of_the_weights(learner, tmp_path):
     kills = [REGION_AT_H, IMAGING_AT_H, IMAGING_AT_H + 0.007, IMAGING_AT_H + 0.014, RETASK_AT_H, RETASK_AT_H + 0.008]
     _, calm = fly(make_plan(scenario(learner)), tmp_path / "calm", in_process=True)
