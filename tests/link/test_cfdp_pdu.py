@@ -90,6 +90,18 @@ def test_a_damaged_pdu_is_a_pdu_or_refused(transaction, pdu, damage):
         assert error.reason == "bad_pdu"
 
 
+@settings(max_examples=300, deadline=None)
+@given(TRANSACTIONS.filter(lambda t: not t.crc), PDUS, st.data())
+def test_a_pdu_whose_header_says_that_it_is_shorter_is_a_pdu_or_refused(transaction, pdu, data):
+    packed = codec.pack(transaction, pdu)
+    length = data.draw(st.integers(0, len(packed) - transaction.header_bytes))
+    shorter = packed[:1] + length.to_bytes(2, "big") + packed[3:]
+    try:
+        codec.unpack(shorter)
+    except RejectedError as error:
+        assert error.reason == "bad_pdu"
+
+
 @given(TRANSACTIONS.filter(lambda t: t.crc), PDUS, st.data())
 def test_a_flipped_bit_is_found_by_the_crc(transaction, pdu, data):
     packed = bytearray(codec.pack(transaction, pdu))

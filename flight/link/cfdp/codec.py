@@ -8,6 +8,7 @@ an EOF unshifted. So the header, the CRC and the TLVs are dealt with here and th
 from __future__ import annotations
 
 import binascii
+import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
@@ -142,7 +143,7 @@ def unpack(data: bytes) -> tuple[Transaction, Pdu]:
     try:
         transaction, towards_sender, raw = _plain(data)
         pdu = _from_library(transaction, raw)
-    except (ValueError, IndexError, BytesTooShortError) as error:
+    except (ValueError, IndexError, struct.error, BytesTooShortError) as error:
         raise RejectedError("bad_pdu", f"PDU of {len(data)} bytes: {error}") from None
     if not isinstance(pdu, Prompt | Ack) and towards_sender is not isinstance(pdu, Finished | Nak | KeepAlive):
         raise RejectedError("bad_pdu", f"{type(pdu).__name__} PDU goes the wrong way")
