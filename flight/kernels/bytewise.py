@@ -1,7 +1,8 @@
 """Kernel of bytes of any kind: text, tables, weights.
 
 A byte is eight decisions, from its highest bit down. Contexts are the one, two and three bytes before it, for text; and
-its place within four bytes, with and without the byte four places before it, for tables of 32-bit numbers.
+its place within eight bytes, and that within four with the byte four places before it, for tables of 32- and 64-bit
+numbers.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ N_CONTEXTS, N_WEIGHT_SETS = 6, 4
 SET_SIZE = N_CONTEXTS + 2
 LIMIT, RATE = 255, 6
 BY_PLACE = 4 << SLOT_BITS  # four contexts are hashed, two have slots of their own
-BY_NOTHING = BY_PLACE + 4 * 256
+BY_NOTHING = BY_PLACE + 8 * 256
 N_SLOTS = BY_NOTHING + 256
 _BITS = 8
 
@@ -49,7 +50,7 @@ def content(
             slots[1] = hashed(node, one * 256 + two, 2) + (1 << SLOT_BITS)
             slots[2] = hashed(node, (one * 256 + two) * 256 + three, 3) + (2 << SLOT_BITS)
             slots[3] = hashed(node, four * 4 + place, 4) + (3 << SLOT_BITS)
-            slots[4] = BY_PLACE + place * 256 + node
+            slots[4] = BY_PLACE + (at & 7) * 256 + node
             slots[5] = BY_NOTHING + node
             bit = (true >> i) & 1
             node = node * 2 + code_mixed(

@@ -1,8 +1,13 @@
 """`get-event-log` from the telecommand to what the ground reads."""
 
+import json
+
+from typer.testing import CliRunner
+
 from flight.link import event_log
 from flight.link.events import FileReceived
 from flight.link.packet import FileKind
+from ground.cli import app
 from tests.flight.flight_world import World
 
 
@@ -24,6 +29,10 @@ def test_the_event_log_comes_down_with_every_event_and_every_count(tmp_path):
     assert log.events[1].values["reason"] == "no label set of task 9 on board"
     assert log.events[0].values["t_s"] <= log.events[1].values["t_s"] <= log.made_s
     assert event.file.name == "event-log-1-2"
+    path = tmp_path / event.file.name
+    path.write_bytes(event.file.data)
+    facts = json.loads(CliRunner().invoke(app, ["products", "inspect", str(path), "--json"]).stdout)
+    assert [each["name"] for each in facts["events"]] == ["restarted", "command-rejected"]
 
 
 def test_a_later_log_has_a_name_of_its_own(tmp_path):

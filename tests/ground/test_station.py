@@ -173,9 +173,11 @@ def test_products_are_archived_as_they_came_before_the_spacecraft_may_forget_the
     data = product.pack(a_product())
     sky.space.submit(File("product-1-1-1", FileKind.PRODUCT, data))
     sky.space.submit(File("model-1", FileKind.MODEL, b"weights"))
+    sky.space.submit(File("event-log-1-4", FileKind.EVENT_LOG, b"events"))
     sky.run(400.0)
     assert (tmp_path / RECEIVED / "product-1-1-1").read_bytes() == data
     assert (tmp_path / RECEIVED / "model-1").read_bytes() == b"weights"
+    assert (tmp_path / RECEIVED / "event-log-1-4").read_bytes() == b"events"
     assert sky.station.report()["products"] == ["product-1-1-1"]
     assert sky.space.progress() == []
 
