@@ -3,6 +3,7 @@
 #   make test    install the development tools and run the tests
 #   make lint    formatting, lint, types, import arrows
 #   make bench   benchmarks, quick form
+#   make docs    the documentation as a site, in build/site/
 
 VENV ?= .venv
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -11,7 +12,7 @@ BIN = $(VENV)/bin
 # Some processors have these set for old OpenBLAS builds; a stray value would change the speed, never the result.
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test lint format bench docs clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.sim
@@ -33,6 +34,10 @@ format: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks all --quick
 
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "build/site/index.html"
+
 $(VENV)/.venv:
 	@if [ -z "$(PYTHON)" ]; then \
 	  echo "swath needs Python 3.11 or newer, and found none on the PATH (python3 is $$(python3 --version 2>&1))."; \
@@ -53,6 +58,11 @@ $(VENV)/.dev: $(VENV)/.venv pyproject.toml
 	@echo "Installing swath and its development tools (once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/.sim
+
+$(VENV)/.docs: $(VENV)/.venv pyproject.toml
+	@echo "Installing what the documentation's site needs (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@touch $@
 
 clean:
 	rm -rf $(VENV) runs build dist *.egg-info
