@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from flight import __version__
 
 if TYPE_CHECKING:
+    from flight.curve import Curve
     from flight.edge import PortSpec
 
 
@@ -39,6 +40,12 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--control", help="endpoint of a time master: steps in lockstep instead of the wall clock")
         command.add_argument("--epoch", type=float, help="start of mission time [Unix s]; default: when this starts")
         command.add_argument("--rate", type=float, default=1.0, help="mission seconds a wall second (default 1)")
+    listen = commands.add_parser(
+        "listen", help="be the satellite of missions that a desk flies (swath-sim run --flight)"
+    )
+    listen.add_argument("--at", default="tcp://0.0.0.0:7700", help="where desks reach this board (default %(default)s)")
+    listen.add_argument("--keys", type=Path, required=True, help="the board's keys (swath-ground keys flatsat)")
+    listen.add_argument("--state", type=Path, required=True, help="directory for the state of missions")
     status = commands.add_parser("status", help="say what a state directory holds")
     status.add_argument("--state", type=Path, required=True, help="the state directory")
     return top
@@ -52,6 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _supervise(options, sys.argv[1:] if arguments is None else arguments)
     if options.command == "core":
         return _core(options)
+    if options.command == "listen":
+        return _listen(options)
     return _status(options.state)
 
 
@@ -85,7 +94,7 @@ def _core(options: argparse.Namespace) -> int:
             raise ConfigError(f"learner.name: {config.learner.name!r} is unknown; known are {', '.join(LEARNERS)}")
         keys = KeyRing.load(options.keys)
         store = Store(options.state)
-        ports = _ports(options)
+        ports, curve = _ports(options)
     except (ConfigError, KeyFileError, CurveError, OSError) as error:
         print(f"swath-flight: {error}", file=sys.stderr)
         return EXIT_CONFIG
@@ -94,10 +103,10 @@ def _core(options: argparse.Namespace) -> int:
     core = Executive(config, keys, store, cause, on_ready=lambda: limit_data(config.caps.headroom_bytes))
     try:
         if options.control and options.epoch is None:
-            run_stepped(core, "flight", ports, options.control)
+            run_stepped(core, "flight", ports, options.control, curve)
         else:
             clock = ScaledClock(options.epoch if options.epoch is not None else unix_s(), options.rate)
-            run_clocked(core, "flight", ports, clock, control=options.control)
+            run_clocked(core, "flight", ports, clock, options.control, curve)
     except MemoryError:
         logging.getLogger("swath").error("memory cap reached")
         return EXIT_MEMORY
@@ -110,8 +119,35 @@ def _core(options: argparse.Namespace) -> int:
     return 0
 
 
-def _ports(options: argparse.Namespace) -> list[PortSpec]:
-    """Radio and camera; CurveError if other machines can reach them and nothing protects the way."""
+def _listen(options: argparse.Namespace) -> int:
+    import signal
+
+    import zmq
+
+    from flight.curve import CurveError
+    from flight.flatsat import FlatSat
+
+    try:
+        board = FlatSat(options.at, options.keys, options.state)
+    except (CurveError, ValueError, OSError, zmq.ZMQError) as error:
+        print(f"swath-flight: {error}", file=sys.stderr)
+        return 2
+
+    def stop(number: int, frame: object) -> None:
+        board.stopping = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    print(f"listening at {board.endpoint}", flush=True)
+    board.serve()
+    return 0
+
+
+def _ports(options: argparse.Namespace) -> tuple[list[PortSpec], Curve | None]:
+    """Radio and camera, and what protects the control socket.
+
+    CurveError if other machines can reach any of them and nothing protects the way.
+    """
     from flight.curve import Curve, CurveError
     from flight.edge import PortSpec
     from flight.hop import leaves_machine
@@ -119,17 +155,19 @@ def _ports(options: argparse.Namespace) -> list[PortSpec]:
     if bool(options.certificate) != bool(options.peers):
         raise CurveError("--certificate and --peers belong together: own secret certificate, and who may come in")
     curve = Curve.load(True, options.certificate, options.peers) if options.certificate else None
-    found = []
-    for name in ("radio", "camera"):
+    protection: dict[str, Curve | None] = {}
+    for name in ("radio", "camera", "control"):
         endpoint = getattr(options, name)
+        if endpoint is None:
+            continue
         if curve is None and leaves_machine(endpoint):
             raise CurveError(
                 f"--{name} {endpoint} leaves this machine unprotected; give --certificate and --peers "
                 "(swath-ground keys curve makes certificates)"
             )
-        local = endpoint.startswith(("ipc:", "inproc:"))
-        found.append(PortSpec(name, endpoint, bind=False, curve=None if local else curve))
-    return found
+        protection[name] = None if endpoint.startswith(("ipc:", "inproc:")) else curve
+    found = [PortSpec(name, getattr(options, name), bind=False, curve=protection[name]) for name in ("radio", "camera")]
+    return found, protection.get("control")
 
 
 def _status(directory: Path) -> int:

@@ -23,6 +23,7 @@ from flight.step import Message, Output
 HELLO = b"hello"
 WELCOME = b"welcome"
 DATA = b"data"
+CONTROL = "control"
 
 Name = tuple[str, int, int]  # source, incarnation, sequence
 
@@ -54,9 +55,12 @@ class _Port:
 
 
 class Edge:
-    """The ports of one process, called `name` in messages. Numbers what it sends; keeps what it receives by name."""
+    """The ports of one process, called `name` in messages. Numbers what it sends; keeps what it receives by name.
 
-    def __init__(self, name: str, ports: list[PortSpec]) -> None:
+    `control` is the protection of the control socket (`flight.runner`), which shares this edge's context.
+    """
+
+    def __init__(self, name: str, ports: list[PortSpec], control: Curve | None = None) -> None:
         self.name = name
         self.incarnation = 0
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -64,7 +68,8 @@ class Edge:
         self.malformed = 0
         self.dropped = 0
         self._sequence = 0
-        servers = {spec.name: spec.curve.peers for spec in ports if spec.curve and spec.curve.server}
+        curves = {spec.name: spec.curve for spec in ports} | {CONTROL: control}
+        servers = {name: curve.peers for name, curve in curves.items() if curve and curve.server}
         self._gate = Gate(self.context, servers) if servers else None
         if self._gate:
             self.poller.register(self._gate.socket, zmq.POLLIN)

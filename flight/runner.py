@@ -21,26 +21,27 @@ import msgpack
 import zmq
 
 from flight.clock import ScaledClock, unix_s, wall_s
-from flight.edge import Edge, EdgeError, Name, PortSpec
+from flight.curve import Curve
+from flight.edge import CONTROL, Edge, EdgeError, Name, PortSpec
 from flight.hop import new_socket
 from flight.step import NEVER, Core, Message, Output
 
 
-def run_stepped(core: Core, name: str, ports: list[PortSpec], control: str) -> None:
-    """Step `core` as the time master at endpoint `control` says, until it says stop."""
-    _Stepped(core, name, ports, control).run()
+def run_stepped(core: Core, name: str, ports: list[PortSpec], control: str, curve: Curve | None = None) -> None:
+    """Step `core` as the time master at endpoint `control`, protected by `curve`, says, until it says stop."""
+    _Stepped(core, name, ports, control, curve).run()
 
 
 class _Stepped:
-    def __init__(self, core: Core, name: str, ports: list[PortSpec], control: str) -> None:
+    def __init__(self, core: Core, name: str, ports: list[PortSpec], control: str, curve: Curve | None) -> None:
         self.core = core
-        self.edge = Edge(name, ports)
-        self.endpoint = control
+        self.edge = Edge(name, ports, curve)
+        self.endpoint, self.curve = control, curve
         self.abandoned: set[tuple[str, int]] = set()
 
     def run(self) -> None:
         try:
-            self.control = _join(self.edge, self.endpoint)
+            self.control = _join(self.edge, self.endpoint, self.curve)
             kind, incarnation, t = self._command()
             if kind != "welcome":
                 return
@@ -95,19 +96,24 @@ class _Stepped:
         self.control.send(msgpack.packb(parts))
 
 
-JOIN_TIMEOUT_MS = 30_000
+JOIN_TIMEOUT_S = 30.0
 
 
-def _join(edge: Edge, endpoint: str) -> zmq.Socket[bytes]:
+def _join(edge: Edge, endpoint: str, curve: Curve | None) -> zmq.Socket[bytes]:
     """A control socket whose other end has been told who is here; EdgeError if nobody listens."""
-    socket = new_socket(edge.context, zmq.DEALER)
+    socket = new_socket(edge.context, zmq.DEALER, endpoint)
+    if curve:
+        curve.protect(socket, CONTROL)
     socket.connect(endpoint)
-    socket.setsockopt(zmq.SNDTIMEO, JOIN_TIMEOUT_MS)
-    try:
-        socket.send(msgpack.packb(("join", edge.name, os.getpid())))
-    except zmq.Again as error:
-        raise EdgeError(f"{edge.name}: nobody listens at {endpoint} (control)") from error
-    socket.setsockopt(zmq.SNDTIMEO, -1)
+    deadline_s = wall_s() + JOIN_TIMEOUT_S
+    while True:
+        try:
+            socket.send(msgpack.packb(("join", edge.name, os.getpid())), zmq.NOBLOCK)
+            break
+        except zmq.Again as error:
+            if wall_s() > deadline_s:
+                raise EdgeError(f"{edge.name}: nobody listens at {endpoint} (control)") from error
+            edge.receive(5)  # who may come in is asked there
     edge.poller.register(socket, zmq.POLLIN)
     return socket
 
@@ -148,8 +154,8 @@ REPORT_PERIOD_S = 0.25  # of wall time
 class _Watcher:
     """The other end of the control socket while the clock runs by itself: takes reports, may say stop."""
 
-    def __init__(self, edge: Edge, endpoint: str) -> None:
-        self.socket = _join(edge, endpoint)
+    def __init__(self, edge: Edge, endpoint: str, curve: Curve | None) -> None:
+        self.socket = _join(edge, endpoint, curve)
         self._due_s = 0.0
 
     def report(self, core: Core, t: float) -> None:
@@ -167,16 +173,23 @@ class _Watcher:
         self.socket.send(msgpack.packb(parts))
 
 
-def run_clocked(core: Core, name: str, ports: list[PortSpec], clock: ScaledClock, control: str | None = None) -> None:
+def run_clocked(
+    core: Core,
+    name: str,
+    ports: list[PortSpec],
+    clock: ScaledClock,
+    control: str | None = None,
+    curve: Curve | None = None,
+) -> None:
     """Step `core` whenever it is due or a message comes, by `clock`, until whoever listens at `control` says stop.
 
     Outputs leave at their own time, not before; with nobody to take them they are lost, as they would be in life.
     """
-    edge = Edge(name, ports)
+    edge = Edge(name, ports, curve)
     outbox: list[tuple[float, int, Output]] = []
     count = 0
     try:
-        watcher = _Watcher(edge, control) if control else None
+        watcher = _Watcher(edge, control, curve) if control else None
         edge.join(int(unix_s() * 1000))
         next_due = clock.now()
         while watcher is None or not watcher.says_stop():

@@ -63,3 +63,26 @@ def curve(
         _write_new(out / f"{name}{PUBLIC_SUFFIX}", public, 0o644)
         typer.echo(f"wrote {out / name}{SECRET_SUFFIX}: keep it on this machine, and secret")
         typer.echo(f"wrote {out / name}{PUBLIC_SUFFIX}: copy it to the machine at the other end of the hop")
+
+
+@app.command("flatsat")
+def flatsat(out: Annotated[Path, typer.Argument(help="Directory to make.", file_okay=False)] = Path("flatsat")) -> None:
+    """Make what a board and the desk that flies missions on it need: OUT/board to copy there, OUT/desk to keep.
+
+    Each has a CurveZMQ certificate of its own, the other's public one, and the same keys of the radio link.
+    """
+    board, desk = out / "board", out / "desk"
+    with told():
+        if out.exists() and any(out.iterdir()):
+            raise FileExistsError(f"{out} is not empty: keys are never replaced")
+        link = KeyRing.generate(os.urandom).dump()
+        for directory in (board, desk):
+            directory.mkdir(parents=True, mode=0o700)
+            _write_new(directory / "keys.toml", link, 0o600)
+        (board / "peers").mkdir()
+        for name, home, there in (("flight", board, desk), ("desk", desk, board / "peers")):
+            public, secret = new_certificate(name)
+            _write_new(home / f"{name}{SECRET_SUFFIX}", secret, 0o600)
+            _write_new(there / f"{name}{PUBLIC_SUFFIX}", public, 0o644)
+        typer.echo(f"wrote {board}: copy it to the board, and there: swath-flight listen --keys board --state state")
+        typer.echo(f"wrote {desk}: and here: swath-sim run --flight tcp://BOARD:7700 --keys {desk}")

@@ -21,6 +21,7 @@ from flight.edge import EdgeError
 from flight.learn import LEARNERS
 from ground.orders import read_commands
 from sim import world_export
+from sim.flatsat import Board
 from sim.interrupt import interruptible
 from sim.lockstep import LockstepError
 from sim.mission import Mission, View
@@ -93,6 +94,12 @@ def run(
     tcp: Annotated[
         bool, typer.Option("--tcp", help="The processes meet over TCP on the loopback, protected by CurveZMQ.")
     ] = False,
+    flight: Annotated[
+        str | None, typer.Option(help="Fly on a board: tcp://BOARD:PORT, where `swath-flight listen` listens.")
+    ] = None,
+    keys: Annotated[
+        Path | None, typer.Option(help="With --flight: the desk's keys (swath-ground keys flatsat).")
+    ] = None,
     capture: Annotated[
         bool, typer.Option("--capture", help="Write every frame to radio.pcapng (swath-ground capture).")
     ] = False,
@@ -106,13 +113,16 @@ def run(
         if capture and not chosen.radio.capture_mb:
             chosen = dataclasses.replace(chosen, radio=dataclasses.replace(chosen.radio, capture_mb=CAPTURE_MB))
         rate = _clock(clock)
+        board = _board(flight, keys, in_process or tcp)
         directory = out or DEFAULT_OUT / (chosen.name if data is None else f"{chosen.name}-{data.stem}")
         console = Console(stderr=True, quiet=as_json)
         started_s = wall_s()
         plan = make_plan(chosen, data)
         _announce(console, plan)
         with _Display(console) as display:
-            mission = Mission(plan, directory, in_process=in_process, tcp=tcp, rate=rate, observer=display.show)
+            mission = Mission(
+                plan, directory, in_process=in_process, tcp=tcp, board=board, rate=rate, observer=display.show
+            )
             mission.timings["plan_s"] = wall_s() - started_s
             mission.fly()
             mission.export()
@@ -133,6 +143,17 @@ def run(
         for shortfall in record.summary["shortfalls"]:
             typer.echo(f"swath-sim: not completed: {shortfall}", err=True)
         raise typer.Exit(1)
+
+
+def _board(endpoint: str | None, keys: Path | None, here: bool) -> Board | None:
+    """The board that flight runs on; None if it runs here."""
+    if (endpoint is None) != (keys is None):
+        raise ConfigError("--flight and --keys belong together: where the board is, and the desk's keys for it")
+    if endpoint is None or keys is None:
+        return None
+    if here:
+        raise ConfigError("--flight is on another machine: it goes with neither --in-process nor --tcp")
+    return Board(endpoint, keys)
 
 
 def _chosen(scenario: Scenario, learner: str | None, link: str | None, loss: str | None, seed: int | None) -> Scenario:

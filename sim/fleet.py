@@ -11,9 +11,10 @@ from flight.executive import Executive
 from flight.link.keys import KeyRing
 from flight.store import Store
 from sim import hop, node
+from sim.flatsat import BOARD, CERTIFICATE, Board
 from sim.lockstep import LocalNode, Lockstep, Node
 from sim.plan import Plan
-from sim.processes import STOP_TIMEOUT_S, Child, Control, ProcessNode, end_all
+from sim.processes import STOP_TIMEOUT_S, Child, Control, ProcessNode, Watched, end_all
 
 
 class Fleet(Protocol):
@@ -26,6 +27,10 @@ class Fleet(Protocol):
 
     def kill_flight(self, lockstep: Lockstep) -> None:
         """End the flight process as `kill -9` does; its nodes' peers keep what it had sent."""
+        ...
+
+    def record(self, name: str) -> bytes | None:
+        """A record of flight's store, as it is on the disk."""
         ...
 
     def close(self, at_once: bool = False) -> None:
@@ -45,10 +50,15 @@ class InProcess:
         }
         makers["flight"] = lambda: Executive(config, KeyRing.load(spec / node.KEYS), Store(directory / "flight"))
         self.nodes = [LocalNode(name, make) for name, make in makers.items()]
+        self._state = directory / "flight"
 
     def kill_flight(self, lockstep: Lockstep) -> None:
         """Forget the flight core."""
         next(each for each in self.nodes if each.name == "flight").kill()
+
+    def record(self, name: str) -> bytes | None:
+        """A record of flight's store."""
+        return Store(self._state).get(name)
 
     def close(self, at_once: bool = False) -> None:
         """Forget every core."""
@@ -60,7 +70,8 @@ class Processes:
     """Every core in a process of its own, flight under its supervisor.
 
     With `clock`, (Unix time of the epoch, rate), they run by the wall clock and only report; else in lockstep. With
-    `tcp` they meet over TCP on the loopback, protected by CurveZMQ, else in the directory `sockets`.
+    `tcp` they meet over TCP on the loopback, protected by CurveZMQ, else in the directory `sockets`. With `board`
+    flight is there, and the others here.
     """
 
     def __init__(
@@ -70,10 +81,18 @@ class Processes:
         sockets: Path,
         clock: tuple[float, float] | None = None,
         tcp: bool = False,
+        board: Board | None = None,
     ) -> None:
-        if tcp:
-            hop.make_tcp(sockets, [(end, other) for end, other in node.WIRING.items() if end[0] in hop.BINDERS])
+        self.board = board
+        self._state = directory / "flight"
         self.control = Control(f"ipc://{sockets}/control")
+        numbers: dict[str, int] = {}
+        if board is not None:
+            numbers = hop.make_remote(sockets, node.WIRING, board.keys / CERTIFICATE, board.keys / BOARD)
+            numbers["control"] = hop.free_port("")
+            self.control.also(f"tcp://0.0.0.0:{numbers['control']}", board.curve)
+        elif tcp:
+            hop.make_tcp(sockets, [(end, other) for end, other in node.WIRING.items() if end[0] in hop.BINDERS])
         self.children: list[Child] = []
         spec, logs = directory / "spec", directory / "logs"
         common = ["--control", self.control.endpoint]
@@ -82,12 +101,14 @@ class Processes:
         for kind in node.KINDS:
             arguments = ["-m", "sim.node", kind, str(spec), "--sockets", str(sockets), *common]
             self.children.append(Child(kind, arguments, logs / f"{kind}.log"))
-        where = {port.name: port.endpoint for port in node.ports("flight", sockets)}
-        arguments = ["-m", "flight.cli", "run", "--state", str(directory / "flight"), *common]
-        arguments += ["--keys", str(spec / node.KEYS), "--config", str(spec / node.CONFIG)]
-        arguments += ["--radio", where["radio"], "--camera", where["camera"], *hop.protection(sockets, "flight")]
-        self.children.append(Child("flight", arguments, logs / "flight.log"))
-        self.nodes = [ProcessNode(child.name, self.control, child) for child in self.children]
+        nodes: list[tuple[str, Watched]] = [(child.name, child) for child in self.children]
+        if board is None:
+            self.children.append(_flight(directory, sockets, common))
+            nodes.append(("flight", self.children[-1]))
+        else:
+            board.start((spec / node.CONFIG).read_text(encoding="utf-8"), numbers, clock)
+            nodes.append(("flight", board))
+        self.nodes = [ProcessNode(name, self.control, child) for name, child in nodes]
 
     def kill_flight(self, lockstep: Lockstep) -> None:
         """SIGKILL, once everybody has what flight had finished sending."""
@@ -96,10 +117,27 @@ class Processes:
             by_name[receiver].hold([message.name for message in sent])
         by_name["flight"].kill()
 
+    def record(self, name: str) -> bytes | None:
+        """A record of flight's store."""
+        return Store(self._state).get(name) if self.board is None else self.board.record(name)
+
     def close(self, at_once: bool = False) -> None:
         """Say that it is over and wait a little; then end what has not ended. `at_once` ends it without a word."""
         if not at_once:
             for each in self.nodes:
                 each.stop()
         end_all(self.children, 0.0 if at_once else STOP_TIMEOUT_S)
+        if self.board is not None:
+            self.board.end()
+            self.board.close()
         self.control.close()
+
+
+def _flight(directory: Path, sockets: Path, common: list[str]) -> Child:
+    """The flight process of a mission on this machine, under its supervisor."""
+    spec = directory / "spec"
+    where = {port.name: port.endpoint for port in node.ports("flight", sockets)}
+    arguments = ["-m", "flight.cli", "run", "--state", str(directory / "flight"), *common]
+    arguments += ["--keys", str(spec / node.KEYS), "--config", str(spec / node.CONFIG)]
+    arguments += ["--radio", where["radio"], "--camera", where["camera"], *hop.protection(sockets, "flight")]
+    return Child("flight", arguments, directory / "logs" / "flight.log")

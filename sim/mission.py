@@ -22,11 +22,11 @@ from flight.learn import Learner, load_state
 from flight.link import product
 from flight.link.keys import KeyRing
 from flight.link.product import Product
-from flight.store import Store
 from ground import archive
 from ground.products import ProductArchive
-from sim import node
+from sim import flatsat, node
 from sim.evaluate import Scorer
+from sim.flatsat import Board
 from sim.fleet import Fleet, InProcess, Processes
 from sim.lockstep import Lockstep
 from sim.plan import REGION_ID, Plan
@@ -70,6 +70,7 @@ class Mission:
         *,
         in_process: bool = False,
         tcp: bool = False,
+        board: Board | None = None,
         rate: float | None = None,
         observer: Observer = lambda view: None,
     ) -> None:
@@ -77,6 +78,8 @@ class Mission:
         self.directory = directory
         self.in_process = in_process
         self.tcp = tcp
+        self.board = board
+        self.fleet: Fleet
         self.rate = rate
         self.observer = observer
         self.samples: list[Sample] = []
@@ -104,13 +107,12 @@ class Mission:
             if self.rate is not None:
                 self._fly_by_clock(Path(sockets), self.rate)
             else:
-                fleet: Fleet
                 if self.in_process:
-                    fleet = InProcess(self.plan, self.directory)
+                    self.fleet = InProcess(self.plan, self.directory)
                 else:
-                    fleet = Processes(self.plan, self.directory, Path(sockets), tcp=self.tcp)
-                with _closing(fleet):
-                    self._fly(fleet)
+                    self.fleet = Processes(self.plan, self.directory, Path(sockets), tcp=self.tcp, board=self.board)
+                with _closing(self.fleet):
+                    self._fly(self.fleet)
         self.timings["mission_s"] = wall_s() - started_s
 
     def _prepare(self) -> None:
@@ -118,7 +120,8 @@ class Mission:
             shutil.rmtree(self.directory / name, ignore_errors=True)
         (self.directory / node.CAPTURE).unlink(missing_ok=True)
         (self.directory / "spec").mkdir(parents=True)
-        node.write_spec(self.plan, self.directory / "spec", KeyRing.generate(os.urandom))
+        keys = KeyRing.generate(os.urandom) if self.board is None else KeyRing.load(self.board.keys / flatsat.KEYS)
+        node.write_spec(self.plan, self.directory / "spec", keys)
 
     def _fly(self, fleet: Fleet) -> None:
         self.lockstep = lockstep = Lockstep(fleet.nodes, node.WIRING, on_death=lambda name: self._died(name, "died"))
@@ -143,7 +146,8 @@ class Mission:
 
     def _fly_by_clock(self, sockets: Path, rate: float) -> None:
         clock = ScaledClock(unix_s(), rate)
-        fleet = Processes(self.plan, self.directory, sockets, (clock.epoch_unix_s, rate), self.tcp)
+        epoch = (clock.epoch_unix_s, rate)
+        self.fleet = fleet = Processes(self.plan, self.directory, sockets, epoch, self.tcp, self.board)
         self.lockstep = watch = Watch(fleet, clock)
         faults = sorted(fault.at_h * 3600 for fault in self.plan.scenario.faults)
         with _closing(fleet):
@@ -250,7 +254,7 @@ class Mission:
 
     def _learner(self, weights_sha256: str) -> Learner | None:
         """The learner in the last checkpoint, if it holds the model with these weights."""
-        saved = Store(self.directory / "flight").get("checkpoint")
+        saved = self.fleet.record("checkpoint")
         if saved is None:
             return None
         state = msgpack.unpackb(saved)

@@ -10,18 +10,33 @@ from collections import defaultdict, deque
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgpack
 import zmq
 
 from flight.clock import wall_s
+from flight.curve import Curve
 from flight.edge import EdgeError, Name
 from flight.hop import new_socket
 from sim.lockstep import Done, LockstepError, NodeDied, Sent
 
 ANSWER_TIMEOUT_S = 300.0  # of wall time: a step that takes longer has hung
 STOP_TIMEOUT_S, TERM_TIMEOUT_S, KILL_TIMEOUT_S = 3.0, 2.0, 2.0
+
+
+class Watched(Protocol):
+    """A process of the mission, here or on another machine."""
+
+    name: str
+
+    def check(self) -> None:
+        """LockstepError with the end of its log if the process has ended."""
+        ...
+
+    def kill(self, pid: int) -> None:
+        """SIGKILL to process `pid`, which is this one or, under a supervisor, its child."""
+        ...
 
 
 class Child:
@@ -48,6 +63,10 @@ class Child:
         if code is not None:
             tail = self.log.read_text(encoding="utf-8", errors="replace")[-2000:].strip()
             raise LockstepError(f"the {self.name} process ended with exit code {code}; end of {self.log}:\n{tail}")
+
+    def kill(self, pid: int) -> None:
+        """SIGKILL to process `pid`."""
+        os.kill(pid, signal.SIGKILL)
 
     def signal_group(self, number: int) -> None:
         """Send a signal to the process and its children."""
@@ -78,6 +97,11 @@ class Control:
         self.joined: dict[str, deque[tuple[bytes, int]]] = defaultdict(deque)
         self.answers: dict[bytes, deque[list[Any]]] = defaultdict(deque)
         self.current: dict[str, tuple[bytes, int]] = {}  # name: identity and incarnation in the lockstep
+
+    def also(self, endpoint: str, curve: Curve) -> None:
+        """Listen at another endpoint as well, protected by `curve`."""
+        curve.protect(self.socket, "control")
+        self.socket.bind(endpoint)
 
     def send(self, identity: bytes, *parts: Any) -> None:
         """Send a command to one process."""
@@ -111,7 +135,7 @@ class Control:
 class ProcessNode:
     """A core in another process. `child` is the process to watch: the core's own, or the supervisor above it."""
 
-    def __init__(self, name: str, control: Control, child: Child) -> None:
+    def __init__(self, name: str, control: Control, child: Watched) -> None:
         self.name = name
         self.control = control
         self.child = child
@@ -150,7 +174,7 @@ class ProcessNode:
 
     def kill(self) -> None:
         """SIGKILL to the core's process (not to its supervisor)."""
-        os.kill(self.pid, signal.SIGKILL)
+        self.child.kill(self.pid)
         self.control.current.pop(self.name, None)
 
     def stop(self) -> None:

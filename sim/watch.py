@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from typing import Any
 
 from flight.clock import ScaledClock
@@ -30,7 +28,7 @@ class Watch:
     @property
     def complete(self) -> bool:
         """Whether every process has reported."""
-        return all(self._reports.get(child.name) for child in self.fleet.children)
+        return all(self._reports.get(node.name) for node in self.fleet.nodes)
 
     def report(self, name: str) -> dict[str, Any]:
         """The latest report of a process."""
@@ -56,10 +54,11 @@ class Watch:
                 _, _, report = answers.popleft()
                 if report:
                     self._reports[self._names[identity]] = report
-        for child in self.fleet.children:
-            child.check()
+        for node in self.fleet.nodes:
+            node.child.check()
         return returned
 
     def kill(self, name: str) -> None:
         """SIGKILL to a process."""
-        os.kill(self._pids.pop(name), signal.SIGKILL)
+        pid = self._pids.pop(name)
+        next(node for node in self.fleet.nodes if node.name == name).child.kill(pid)

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,19 +18,22 @@ DOCS = Path(__file__).parents[1] / "docs"
 APPS = {"swath-sim": sim_app, "swath-ground": ground_app}
 
 
+def run(command: str) -> str:
+    """Run a command line of ours; what it printed."""
+    program, *arguments = shlex.split(command)
+    result = CliRunner().invoke(APPS[program], arguments)
+    assert result.exit_code == 0, f"{command}\n{result.output}"
+    assert result.output
+    return result.output
+
+
 def walk(page: str, scenario: str) -> str:
     """Save the page's TOML as `scenario`, run every command and then its Python here; all that was printed."""
     text = (DOCS / page).read_text(encoding="utf-8")
     Path(scenario).write_text(re.search(r"```toml\n(.*?)```", text, re.S)[1], encoding="utf-8")
     commands = re.findall(r"^\$ (.*)$", text, re.M)
     assert commands
-    printed = ""
-    for command in commands:
-        program, *arguments = shlex.split(command)
-        result = CliRunner().invoke(APPS[program], arguments)
-        assert result.exit_code == 0, f"{command}\n{result.output}"
-        assert result.output
-        printed += result.output
+    printed = "".join(run(command) for command in commands)
     for code in re.findall(r"```python\n(.*?)```", text, re.S):
         printed += subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     return printed
@@ -48,3 +52,28 @@ def test_the_mission_of_the_report_page_survives_its_kill_and_its_figures_can_be
     monkeypatch.chdir(tmp_path)
     assert "of the training mean's error" in walk("report.md", "short.toml")
     assert "Error against mission time" in Path("short/report.html").read_text(encoding="utf-8")
+
+
+def test_the_mission_of_the_board_page_flies_on_another_process_of_this_machine(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("demo.toml").write_text(
+        "duration_h = 12.0\n[world]\nrows = 8\ncols = 8\nmunicipalities = 12\n", encoding="utf-8"
+    )
+    text = (DOCS / "flatsat.md").read_text(encoding="utf-8")
+    keys, copy, fly = re.findall(r"^desk\$ (.*)$", text, re.M)
+    listen = shlex.split(re.search(r"^board\$ (.*)$", text, re.M)[1])
+    run(keys)
+    shutil.copytree(shlex.split(copy)[2], "board")  # what scp does
+    board = subprocess.Popen(
+        [sys.executable, "-m", "flight.cli", *listen[1:], "--at", "tcp://127.0.0.1:*"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        port = re.search(r":(\d+)$", board.stdout.readline())[1]
+        run(fly.replace("run demo", "run demo.toml").replace("BOARD:7700", f"127.0.0.1:{port}"))
+    finally:
+        board.terminate()
+        assert board.wait(20) == 0
+        board.stdout.close()
+    assert json.loads(Path("runs/demo/summary.json").read_text(encoding="utf-8"))["chips_per_s"] > 0

@@ -200,7 +200,7 @@ def test_malformed_commands_are_counted_and_those_after_them_obeyed(endpoint, ed
 
 
 def test_without_a_time_master_a_core_ends_with_an_error(endpoint, monkeypatch):
-    monkeypatch.setattr("flight.runner.JOIN_TIMEOUT_MS", 50)
+    monkeypatch.setattr("flight.runner.JOIN_TIMEOUT_S", 0.2)
     with pytest.raises(EdgeError, match=rf"left: nobody listens at {endpoint}"):
         run_stepped(Player(1.0, 0.1), "left", [], endpoint)
 
