@@ -46,6 +46,10 @@ def parser() -> argparse.ArgumentParser:
     listen.add_argument("--at", default="tcp://0.0.0.0:7700", help="where desks reach this board (default %(default)s)")
     listen.add_argument("--keys", type=Path, required=True, help="the board's keys (swath-ground keys flatsat)")
     listen.add_argument("--state", type=Path, required=True, help="directory for the state of missions")
+    doctor = commands.add_parser("doctor", help="look this board over: what is missing, and how to mend it")
+    doctor.add_argument("--state", type=Path, help="the state directory, to look at it and its disk as well")
+    doctor.add_argument("--keys", type=Path, help="the key file, to look at it as well")
+    doctor.add_argument("--json", action="store_true", help="one JSON object")
     status = commands.add_parser("status", help="say what a state directory holds")
     status.add_argument("--state", type=Path, required=True, help="the state directory")
     return top
@@ -61,6 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _core(options)
     if options.command == "listen":
         return _listen(options)
+    if options.command == "doctor":
+        return _doctor(options)
     return _status(options.state)
 
 
@@ -141,6 +147,25 @@ def _listen(options: argparse.Namespace) -> int:
     print(f"listening at {board.endpoint}", flush=True)
     board.serve()
     return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    import json
+    from dataclasses import asdict
+
+    from flight.doctor import FAILED, examine
+
+    findings = examine(options.state, options.keys)
+    fit = all(finding.verdict != FAILED for finding in findings)
+    if options.json:
+        print(json.dumps({"fit": fit, "findings": [asdict(finding) for finding in findings]}))
+    else:
+        for finding in findings:
+            print(f"{finding.verdict:<8} {finding.what}: {finding.found}")
+            if finding.mend:
+                print(f"{'':<9}to mend: {finding.mend}")
+        print("fit to fly" if fit else "not fit to fly: mend what has failed")
+    return 0 if fit else 1
 
 
 def _ports(options: argparse.Namespace) -> tuple[list[PortSpec], Curve | None]:

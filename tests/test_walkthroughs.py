@@ -10,6 +10,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
+from flight.cli import main as flight
 from ground.cli import app as ground_app
 from ground.products import ProductArchive
 from sim.cli import app as sim_app
@@ -61,11 +62,12 @@ def test_the_mission_of_the_board_page_flies_on_another_process_of_this_machine(
     )
     text = (DOCS / "flatsat.md").read_text(encoding="utf-8")
     keys, copy, fly = re.findall(r"^desk\$ (.*)$", text, re.M)
-    listen = shlex.split(re.search(r"^board\$ (.*)$", text, re.M)[1])
+    look, listen = (shlex.split(command)[1:] for command in re.findall(r"^board\$ (.*)$", text, re.M))
     run(keys)
     shutil.copytree(shlex.split(copy)[2], "board")  # what scp does
+    assert flight(look) == 0
     board = subprocess.Popen(
-        [sys.executable, "-m", "flight.cli", *listen[1:], "--at", "tcp://127.0.0.1:*"],
+        [sys.executable, "-m", "flight.cli", *listen, "--at", "tcp://127.0.0.1:*"],
         stdout=subprocess.PIPE,
         text=True,
     )
