@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import compressors, regions, tables
-from benchmarks.rows import Row, rate
+from benchmarks.rows import Row, progress, rate
 from flight import kernels
 from flight.config import LinkConfig
 from flight.link.classes import relate
@@ -63,6 +63,7 @@ def _made(quick: bool) -> list[Row]:
 
 
 def _of_table(name: str, table: NDArray[np.float32], region: Region | None, quick: bool) -> list[Row]:
+    progress(f"label table: {name}")
     labels = tables.label_set(table, _LEVELS)
     order = map_order(region) if region is not None else None
     places = order.places if order is not None else places_in_order(len(table))

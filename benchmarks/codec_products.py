@@ -6,12 +6,16 @@ import argparse
 
 import numpy as np
 
-from benchmarks import compressors
-from benchmarks.rows import Row, rate
+from benchmarks import compressors, regions, tables
+from benchmarks.rows import Row, progress, rate
 from flight import kernels
 from flight.config import LinkConfig
+from flight.link import municipal
 from flight.link.counts import quantise
+from flight.link.layout import map_order
+from flight.link.municipal import MunicipalProduct
 from flight.link.product import Product, pack, quick_look, unpack
+from flight.link.region import Region
 
 _ERROR, _BLOCK = 0.05, 8
 
@@ -27,8 +31,37 @@ def rows(args: argparse.Namespace) -> list[Row]:
     table = (table / table.sum(1, keepdims=True)).astype(np.float32)
     found = []
     for levels in (16, 64):
+        progress(f"products of chips, {levels} levels")
         chips = Product(1, 1, 1, bytes(8), levels, np.arange(side * side, dtype=np.int32), table, side)
         found += _of_product(f"{side * side} chips, {table.shape[1]} classes, {levels} levels", chips)
+    for path in args.data:
+        try:
+            region, of_file = regions.read(path).quantised(), tables.read(path)
+        except (OSError, ValueError, KeyError) as error:
+            found.append(Row(f"{path.stem} / municipal products", None, "B", why=str(error)))
+            continue
+        for name, labels in of_file.items():
+            found += _of_municipalities(f"{path.stem} {name}", labels, region)
+    return found
+
+
+def _of_municipalities(name: str, labels: tables.Table, region: Region) -> list[Row]:
+    """Rows of all municipalities, and of half of them, as a model that is wrong by 0.05 would predict them."""
+    progress(f"municipal products of {name}")
+    rng, order = np.random.Generator(np.random.PCG64(1)), map_order(region)
+    shares = np.maximum(labels + rng.normal(0, _ERROR, labels.shape), 0)
+    shares = (shares / shares.sum(1, keepdims=True)).astype(np.float32)
+    coverage = np.where(rng.random(len(shares)) < 0.9, 1, rng.random(len(shares))).astype(np.float32)
+    half = np.where(rng.random(len(shares))[:, None] < 0.5, shares, np.nan).astype(np.float32)
+    backend = kernels.JIT if kernels.has_jit() else kernels.PYTHON
+    found = []
+    for what, levels, table in (("all", 16, shares), ("all", 32, shares), ("half", 32, half)):
+        product = MunicipalProduct(region.region_id, 1, 1, bytes(8), levels, table, coverage)
+        data, n = municipal.pack(product, order, backend), int(product.present.sum())
+        title = f"{name} / municipal product, {what}, {n} municipalities, {levels} levels"
+        found.append(Row(title, len(data) / n, "B/municipality", ("float16", 2.0 * table.shape[1])))
+        error = np.abs(product.quantised().proportions - table)
+        found.append(Row(f"{title}, error of a proportion, mean", float(np.nanmean(error)), ""))
     return found
 
 

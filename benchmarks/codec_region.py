@@ -8,7 +8,7 @@ import statistics
 import numpy as np
 
 from benchmarks import compressors, layouts, regions
-from benchmarks.rows import Row, rate, summary
+from benchmarks.rows import Row, progress, rate, summary
 from flight import kernels
 from flight.clock import wall_s
 from flight.config import LinkConfig
@@ -58,6 +58,7 @@ def _made(quick: bool) -> list[tuple[str, Region]]:
 
 
 def _of_map(name: str, region: Region, args: argparse.Namespace) -> list[Row]:
+    progress(f"region: {name}")
     chips = int((region.bags[:, 0] >= 0).sum())
     packed, alone = pack_parts(region, args.levels), pack_parts(region, 1)
     ours, main = _map_bytes(packed), _map_bytes(alone)

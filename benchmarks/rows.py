@@ -7,6 +7,7 @@ import os
 import platform
 import shlex
 import statistics
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -40,6 +41,11 @@ class Row:
         row["ratio"] = self.value / other if self.value is not None and other else None
         row |= {"n": self.n, "spread": self.spread}
         return row | ({"why": self.why} if self.value is None else {})
+
+
+def progress(what: str) -> None:
+    """Say on stderr what is being measured."""
+    print(f"{what} ...", file=sys.stderr, flush=True)
 
 
 def summary(name: str, values: Sequence[float], unit: str, against: tuple[str, float] | None = None) -> Row:

@@ -22,7 +22,6 @@ from flight.config import FlightConfig, LinkConfig
 from flight.errors import RefusedError
 from flight.ingest import ChipQueue
 from flight.link import events as link_events
-from flight.link import product
 from flight.link.definitions import U16, U32
 from flight.link.dictionary import Telemetry
 from flight.link.endpoint import Endpoint
@@ -30,7 +29,8 @@ from flight.link.errors import LinkError, LinkFullError, RejectedError, StateErr
 from flight.link.events import LinkEvent
 from flight.link.keys import KeyRing
 from flight.link.packet import FileKind
-from flight.link.transfer import File
+from flight.link.product import Product
+from flight.municipal_work import MunicipalRequest
 from flight.onboard_time import OnBoardTime
 from flight.payload import Payload, read_state
 from flight.step import NEVER, Message, Output, Step
@@ -138,6 +138,8 @@ class Executive:
             task_id = self._restore(state)
         if task_id:
             self.payload.resume_task(task_id)  # what was acknowledged counts, not what the checkpoint had
+        if state is not None and state["municipal"] is not None:
+            self.payload.towns.ask(MunicipalRequest(**state["municipal"]))
         self.incarnation = min(self.incarnation + 1, U16)
         self.acknowledged = self.payload.progress.next_number
         self.queue = ChipQueue(self.config.executive.queue_chips, self.acknowledged)
@@ -171,6 +173,7 @@ class Executive:
         """Bring the link's state and what commands have changed to the disk; whether that worked."""
         if self.t < self._write_s:
             return False
+        towns = self.payload.towns.request
         state = {
             "format": MISSION_FORMAT,
             "endpoint": self.endpoint.save(),
@@ -181,6 +184,7 @@ class Executive:
             "commanding": self.commanding.save(),
             "predicted": self.payload.progress.predicted,
             "products": self.payload.progress.products,
+            "municipal": vars(towns) if towns is not None else None,
         }
         try:
             self.store.put("mission", msgpack.packb(state))
@@ -400,19 +404,16 @@ class Executive:
         made = self.payload.predict(n)
         if made is None:
             return
-        name = f"product-{made.task_id}-{made.label_version}-{self.payload.progress.products}"
+        of_chips = isinstance(made, Product) and made.block == 1
         try:
-            priority = PRODUCT_PRIORITY if made.block == 1 else QUICK_LOOK_PRIORITY
-            self.endpoint.submit(
-                File(name, FileKind.PRODUCT, product.pack(made, self.config.executive.kernels)), priority
-            )
+            self.endpoint.submit(self.payload.packed(made), PRODUCT_PRIORITY if of_chips else QUICK_LOOK_PRIORITY)
         except LinkFullError:
             self.payload.take_back(made, start)
             self._product_s = self.t + PRODUCT_RETRY_S
             return
         except LinkError:  # larger than a file may be
             self.payload.take_back(made, start, too_large=True)
-            if made.block == 1:
+            if of_chips:
                 self._product_chips = max(1, n // 2)
             return
         self._changed()

@@ -11,6 +11,7 @@ from flight.link.dictionary import Telecommand
 from flight.link.packet import FileKind
 from flight.link.parcel import pack_model
 from flight.link.transfer import File
+from flight.municipal_work import MunicipalRequest
 from flight.schedule import Entry
 from flight.store import StoreError
 
@@ -42,6 +43,13 @@ def _predict(flight: Executive, command: Telecommand) -> None:
     if flight.payload.labels is None or command.args["task_id"] != flight.payload.task_id:
         raise RefusedError(f"task {command.args['task_id']} is not active")
     flight.payload.predict_again()
+
+
+def _predict_municipalities(flight: Executive, command: Telecommand) -> None:
+    task_id, rows, levels = (command.args[name] for name in ("task_id", "rows", "levels"))
+    if flight.payload.labels is None or task_id != flight.payload.task_id:
+        raise RefusedError(f"task {task_id} is not active")
+    flight.payload.towns.ask(MunicipalRequest(rows == "unlabelled", levels))
 
 
 def _set_time(flight: Executive, command: Telecommand) -> None:
@@ -130,6 +138,7 @@ HANDLERS: dict[str, Handler] = {
     "set-task": _set_task,
     "get-model": _get_model,
     "predict": _predict,
+    "predict-municipalities": _predict_municipalities,
     "set-time": _set_time,
     "get-event-log": _get_event_log,
     "adjust-time": _adjust_time,

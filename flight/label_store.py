@@ -39,13 +39,14 @@ class LabelStore:
             header = labelset.read_header(data, self.config.link)
             if where is None or header.region_id != where.region.region_id:
                 raise RefusedError(f"labels of unknown region {header.region_id}")
-            order = self._order_of(where) if header.map_check is not None else None
+            order = self.order_of(where) if header.map_check is not None else None
             base = self._base(header.base) if header.base is not None else None
             return labelset.unpack(data, self.config.link, order, base, self.config.executive.kernels)
         except CodecError as error:
             raise RefusedError(str(error)) from error
 
-    def _order_of(self, where: Kept) -> MapOrder:
+    def order_of(self, where: Kept) -> MapOrder:
+        """How tables of a region's municipalities are coded; made once for each region."""
         if self._order is None or self._order[0] != where.region.digest:
             self._order = where.region.digest, map_order(where.region)
         return self._order[1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,16 @@ from flight.ingest import Chip
 from flight.label_store import LabelStore, fitted
 from flight.learn import LEARNERS, Learner, StateError, load_state
 from flight.learn.features import check_chip_shape
+from flight.link import municipal, product
 from flight.link.labelset import LabelSet
+from flight.link.municipal import MunicipalProduct
 from flight.link.pack import CodecError
+from flight.link.packet import FileKind
 from flight.link.parcel import Model
 from flight.link.product import DIGEST_BYTES, MAX_BLOCK, BlockSums, Product
 from flight.link.region import Region
+from flight.link.transfer import File
+from flight.municipal_work import MunicipalWork
 from flight.region_intake import Kept, RegionIntake
 from flight.store import Archive, StateFormatError, Store
 from flight.telemetry import short
@@ -74,6 +80,7 @@ class Payload:
         self.archive: Archive | None = None
         self._look: Look | None = None
         self._look_block = config.executive.quick_look_chips
+        self.towns = MunicipalWork()
         self.progress = Progress()
         self.checkpoint_generation = 0
         self._restore()
@@ -145,6 +152,7 @@ class Payload:
 
     def _start_anew(self) -> None:
         self.labels = None
+        self.towns.ask(None)
         self.learner = self._new_learner()
         self.learner.region_id = self.region.region_id if self.region is not None else 0
         self.predict_again()
@@ -191,6 +199,7 @@ class Payload:
         if labels.task_id != self.learner.task_id:
             self.predict_again()
             self.progress.model_digest = b""
+            self.towns.ask(None)
         self.labels = labels
         self.learner.set_labels(labels.proportions, task_id=labels.task_id, version=labels.version)
         rows = int((~labels.missing).sum())
@@ -287,10 +296,14 @@ class Payload:
 
     @property
     def to_predict(self) -> int:
-        """Archived chips that the current model has not predicted yet; 0 while there is none."""
+        """Archived chips that the current model has not predicted yet; 0 while there is none.
+
+        While a municipal product is asked for, chips that it still needs; at least 1.
+        """
         if self.archive is None or not self.has_model:
             return 0
-        return max(0, self.archive.n_records - self.progress.predicted)
+        chips = max(0, self.archive.n_records - self.progress.predicted)
+        return self.towns.left(self.archive.n_records) or chips
 
     @property
     def has_model(self) -> bool:
@@ -308,15 +321,19 @@ class Payload:
     def predict_again(self) -> None:
         """Let everything be predicted and sent down again."""
         self.progress.predicted, self.progress.overview, self._look = 0, False, None
+        self.towns.restart()
         self._look_block = self.config.executive.quick_look_chips
 
-    def predict(self, n_chips: int) -> Product | None:
+    def predict(self, n_chips: int) -> Product | MunicipalProduct | None:
         """Predict the next `n_chips`, and make a product; None without a model, or if none can be read.
 
-        Where the chips need several products, a quick-look of all of them comes first: None until it is complete.
+        A municipal product that is asked for comes first. Where the chips need several products, a quick-look of all of
+        them comes before them. Both are None until they are complete.
         """
         if self.archive is None or self.region is None or not self.to_predict:
             return None
+        if self.towns.left(self.archive.n_records):
+            return self._total_further(self.region, self.archive, n_chips)
         several = self.to_predict > self.config.executive.product_chips and self._look_block > 1
         if not self.progress.overview and (several or self._look is not None):
             return self._look_further(self.region, self.archive, n_chips)
@@ -339,12 +356,40 @@ class Payload:
         self.progress.overview = True
         return self._product(where, *look.sums.means(), look.sums.cols, look.sums.block) if look.sums.chips else None
 
-    def take_back(self, made: Product, start: int, too_large: bool = False) -> None:
+    def _total_further(self, where: Region, archive: Archive, n_chips: int) -> MunicipalProduct | None:
+        """Go on with the municipal product; the product when it is complete."""
+        done = self.towns.go_on(where, archive.n_records, n_chips, partial(self._predicted, archive))
+        if done is None or done[1].empty or self.labels is None:
+            return None
+        means, coverage = done[1].means()
+        if done[0].unlabelled:
+            labelled = ~self.labels.missing
+            means[labelled], coverage[labelled] = np.nan, 0
+        self.progress.products += 1
+        digest = self.progress.model_digest[:DIGEST_BYTES]
+        ids = (where.region_id, self.task_id, self.label_version)
+        return MunicipalProduct(*ids, digest, done[0].levels, means, coverage)
+
+    def packed(self, made: Product | MunicipalProduct) -> File:
+        """A product as the file that goes down."""
+        name = f"{made.task_id}-{made.label_version}-{self.progress.products}"
+        backend = self.config.executive.kernels
+        if isinstance(made, Product):
+            return File(f"product-{name}", FileKind.PRODUCT, product.pack(made, backend))
+        if self.kept is None:
+            raise RefusedError("no region on board")
+        data = municipal.pack(made, self._label_store.order_of(self.kept), backend)
+        return File(f"municipal-{name}", FileKind.MUNICIPAL_PRODUCT, data)
+
+    def take_back(self, made: Product | MunicipalProduct, start: int, too_large: bool = False) -> None:
         """Let a product be made again that could not be sent; `start` is what was predicted before it.
 
-        A quick-look that is too large for a file is made of blocks twice the size, if there are such.
+        A quick-look that is too large for a file is made of blocks twice the size, if there are such; a municipal
+        product of half as many levels.
         """
-        if made.block == 1:
+        if isinstance(made, MunicipalProduct):
+            self.towns.take_back(too_large)
+        elif made.block == 1:
             self.progress.predicted = start
         elif not too_large:
             self.progress.overview = False

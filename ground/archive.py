@@ -1,7 +1,8 @@
 """The station's archive on disk: what came down, as it came, and as Parquet for analysis.
 
 Files are written as they are received, so that the station may tell the spacecraft that it has them; telemetry is
-appended line by line. `export` turns both into ``products.parquet`` and ``telemetry.parquet``.
+appended line by line. `export` turns all of it into ``products.parquet``, ``municipalities.parquet`` and
+``telemetry.parquet``.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from flight.config import LinkConfig
-from flight.link import product
-from flight.link.product import Product
+from flight.link import municipal, product
+from flight.link.layout import map_order
+from flight.link.region import Region
 from ground.files import write_bytes
+from ground.municipal import MunicipalArchive
 from ground.products import ProductArchive, TelemetryArchive
 
 RECEIVED = "received"
@@ -38,10 +41,6 @@ class StationArchive:
         self._lines.append(json.dumps([t_s, kind, name, plain]) + "\n")
         if len(self._lines) >= MAX_LINES:
             self.flush()
-
-    def product(self, t_s: float, name: str, data: bytes, decoded: Product) -> None:
-        """A product file."""
-        self.file(t_s, name, data)
 
     def file(self, t_s: float, name: str, data: bytes) -> None:
         """Any file that came down, under the name that it came with (the link allows no paths)."""
@@ -68,21 +67,29 @@ def product_number(name: str) -> int:
     return int(name.rpartition("-")[2])
 
 
-def export(
-    directory: Path, config: LinkConfig, region: tuple[int, int, int], classes: Mapping[int, tuple[str, ...]]
-) -> None:
-    """Write ``products.parquet`` and ``telemetry.parquet`` from an archive in `directory`.
+def export(directory: Path, config: LinkConfig, region: Region, classes: Mapping[int, tuple[str, ...]]) -> None:
+    """Write ``products.parquet``, ``municipalities.parquet`` and ``telemetry.parquet`` from an archive in `directory`.
 
-    `region` is (region id, rows, cols): products of another one are left out. `classes` names those of each task.
+    `region` is the one on board, as decoded: products of another one, and municipal products along another version of
+    its map, are left out. `classes` names those of each task.
     """
-    products = ProductArchive(*region)
+    products = ProductArchive(region.region_id, region.rows, region.cols)
+    towns = MunicipalArchive(region.region_id, region.codes)
     for task_id, names in classes.items():
         products.define(task_id, names)
+        towns.define(task_id, names)
     for path in sorted((directory / RECEIVED).glob("product-*"), key=lambda path: product_number(path.name)):
         received = product.unpack(path.read_bytes(), config)
         if received.region_id == products.region_id:
             products.add(received)
     products.write(directory / "products.parquet")
+    order = map_order(region)
+    for path in sorted((directory / RECEIVED).glob("municipal-*"), key=lambda path: product_number(path.name)):
+        data = path.read_bytes()
+        header = municipal.read_header(data, config)
+        if (header.region_id, header.map_check) == (order.region_id, order.check):
+            towns.add(municipal.unpack(data, config, order))
+    towns.write(directory / "municipalities.parquet")
     with TelemetryArchive(directory / "telemetry.parquet") as telemetry:
         for line in _whole_lines(directory / LOG):
             telemetry.append(*json.loads(line))

@@ -11,9 +11,10 @@ import numpy as np
 import typer
 
 from flight.config import LinkConfig
-from flight.link import event_log, labelset, parcel, product, region, region_codec, region_patch
-from flight.link.pack import EVENT_LOG, MODEL
+from flight.link import event_log, labelset, municipal, parcel, product, region, region_codec, region_patch
+from flight.link.pack import EVENT_LOG, MODEL, MUNICIPAL
 from ground import capture_cli, cfdp_cli, gis_cli, keys_cli, update_cli
+from ground.archive import export
 from ground.console import MAX_FILE_BYTES, AsJson, Out, read_packed, told
 from ground.datasets import DatasetError, NpzImagery, open_imagery
 from ground.facts import (
@@ -22,6 +23,8 @@ from ground.facts import (
     event_log_facts,
     label_facts,
     model_facts,
+    municipal_archive_facts,
+    municipal_facts,
     product_facts,
     region_facts,
     show,
@@ -39,6 +42,7 @@ from ground.labels import (
     read_table,
     write_table,
 )
+from ground.municipal import MunicipalArchive, is_municipal
 from ground.operations import command_app, dictionary_app, log, sequence_app
 from ground.packing import pack_smallest, read_labels, renamings
 from ground.products import ProductArchive
@@ -335,6 +339,9 @@ def products_inspect(
 ) -> None:
     """Say what a product, a model, an event log, or an archive of products holds."""
     with told():
+        if file.suffix == ".parquet" and is_municipal(file):
+            show(f"{file}", municipal_archive_facts(MunicipalArchive.read(file)), as_json)
+            return
         if file.suffix == ".parquet":
             show(f"{file}", archive_facts(ProductArchive.read(file)), as_json)
             return
@@ -344,12 +351,34 @@ def products_inspect(
             data, logged = read_packed(file, lambda data, config: event_log.unpack(data))
             show(f"{file}", event_log_facts(data, logged, as_json), as_json)
             return
+        if kind == MUNICIPAL:
+            data, header = read_packed(file, municipal.read_header)
+            show(f"{file}", municipal_facts(data, header), as_json)
+            return
         if kind == MODEL:
             data, model = read_packed(file, lambda data, config: parcel.unpack_model(data, MAX_FILE_BYTES))
             show(f"{file}", model_facts(data, model), as_json)
             return
         data, of_file = read_packed(file, product.unpack)
         show(f"{file}", product_facts(data, of_file), as_json)
+
+
+@products_app.command("assemble")
+def products_assemble(
+    directory: Annotated[
+        Path, typer.Argument(help="The station's archive, such as runs/demo/ground.", file_okay=False)
+    ],
+    region_file: Annotated[Path, typer.Option("--region", help="Region file that is on board.")],
+    labels_files: Annotated[
+        list[Path] | None, typer.Option("--labels", help="Label file whose classes have names; repeated.")
+    ] = None,
+) -> None:
+    """Make products.parquet, municipalities.parquet and telemetry.parquet of what has come down so far."""
+    with told():
+        of_region = read_packed(region_file, region_codec.unpack)[1]
+        headers = [read_packed(file, labelset.read_header)[1] for file in labels_files or []]
+        export(directory, LinkConfig(), of_region, {each.task_id: each.classes for each in headers if each.classes})
+        typer.echo(f"wrote products.parquet, municipalities.parquet and telemetry.parquet to {directory}")
 
 
 products_app.command("export")(gis_cli.export_maps)

@@ -13,10 +13,12 @@ from rich.table import Table
 from flight.link.dictionary import definition
 from flight.link.event_log import LoggedEvents
 from flight.link.labelset import LabelSet
+from flight.link.municipal import Header
 from flight.link.parcel import Model, Update, digest
 from flight.link.product import Product
 from flight.link.region import Region
 from ground.datasets import NpzImagery
+from ground.municipal import MunicipalArchive
 from ground.products import ProductArchive
 
 UPLINK_PRESETS_BPS = {
@@ -99,6 +101,34 @@ def product_facts(data: bytes, product: Product) -> dict[str, Any]:
         "bytes_a_chip": round(len(data) / len(product.cells), 2),
         "mean_share": {f"class {i}": round(float(m), 4) for i, m in enumerate(product.proportions.mean(0))},
     }
+
+
+def municipal_facts(data: bytes, header: Header) -> dict[str, Any]:
+    """What a municipal product says of itself; its table takes the region's map to be read."""
+    return {
+        "bytes": len(data),
+        "region_id": header.region_id,
+        "task_id": header.task_id,
+        "label_version": header.label_version,
+        "municipalities": header.rows,
+        "classes": header.n_classes,
+        "levels": header.levels,
+        "bytes_a_municipality": round(len(data) / header.rows, 2),
+    }
+
+
+def municipal_archive_facts(archive: MunicipalArchive) -> dict[str, Any]:
+    """What an archive of municipal products holds, by task."""
+    facts: dict[str, Any] = {"region_id": archive.region_id, "municipalities": len(archive.codes)}
+    for task in archive.tasks:
+        table = archive.table(task)
+        known = table.versions >= 0
+        facts[f"task_{task}"] = {
+            "classes": list(table.classes),
+            "rows": int(known.sum()),
+            "label_versions": np.unique(table.versions[known]).tolist(),
+        }
+    return facts
 
 
 def model_facts(data: bytes, model: Model) -> dict[str, Any]:

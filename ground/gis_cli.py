@@ -15,6 +15,7 @@ from ground.files import replaced, write_bytes
 from ground.georef import engineering, georef_path, municipalities_path, read_georef, write_georef
 from ground.gis import GisError, need_gis
 from ground.maps import Format, write_maps
+from ground.municipal import MunicipalArchive, is_municipal
 from ground.polygons import PolygonOptions
 from ground.products import ProductArchive
 from ground.regions import MIN_COVER, MappedRegion, region_from_polygons
@@ -70,7 +71,7 @@ def from_polygons(
 
 
 def export_maps(
-    archive: Annotated[Path, typer.Argument(help="Archive of products: products.parquet.")],
+    archive: Annotated[Path, typer.Argument(help="products.parquet, or municipalities.parquet.")],
     region_file: Annotated[Path, typer.Option("--region", help="Region file that the predictions were made for.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Directory to write to.", file_okay=False)],
     format_: Annotated[Format, typer.Option("--format", help="Format of the maps.")] = Format.geotiff,
@@ -100,7 +101,8 @@ def export_maps(
         shapes = polygons if polygons.exists() and not made_up else None
         if shapes is None:
             typer.echo("note: no polygons of municipalities are at hand: their shapes are made of chips")
-        for path in write_maps(ProductArchive.read(archive), of_region, georef, format_, out, shapes):
+        kind = MunicipalArchive if is_municipal(archive) else ProductArchive
+        for path in write_maps(kind.read(archive), of_region, georef, format_, out, shapes):
             typer.echo(f"wrote {path}")
 
 

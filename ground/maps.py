@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from flight.link.region import FULL, Region
 from ground.georef import Georef
 from ground.gis import GisError, need_gis
+from ground.municipal import MunicipalArchive
 from ground.products import ProductArchive
 from ground.styles import colours, raster_style, vector_style
 
@@ -66,7 +67,7 @@ def by_municipality(region: Region, grid: NDArray[np.float32]) -> tuple[NDArray[
 
 
 def write_maps(
-    archive: ProductArchive,
+    archive: ProductArchive | MunicipalArchive,
     region: Region,
     georef: Georef,
     format_: Format,
@@ -75,27 +76,45 @@ def write_maps(
 ) -> list[Path]:
     """Maps of all tasks in `directory`, all of them or none; the files written.
 
+    Of chips, and what follows from them for municipalities; or of municipalities as they were sent down, which rasters
+    show in the chips that are mostly theirs.
+
     `polygons` is the GeoParquet of municipalities beside the georeference; without it, a municipality's shape is made
     of the chips that are mostly its. GisError if archive, region and georeference are not of one grid.
     """
     need_gis()
     _check_crs(georef)
-    facts = {"region id": "region_id", "rows": "rows", "columns": "cols"}
-    for what, name in facts.items():
-        values = [getattr(each, name) for each in (archive, region, georef)]
-        if len(set(values)) > 1:
-            where = f"{values[0]} in the archive, {values[1]} in the region file and {values[2]} in its georeference"
-            raise GisError(f"{what}: {where}; give the region that the predictions were made for")
+    _check_grid(archive, region, georef)
     if not archive.tasks:
         raise GisError("the archive holds no predictions yet")
     with _all_or_none(directory) as temporary:
         for task in archive.tasks:
-            if format_ is Format.geotiff:
-                _write_rasters(archive, task, georef, temporary)
+            if isinstance(archive, MunicipalArchive):
+                _write_municipal(archive, task, region, georef, format_, temporary, polygons)
+            elif format_ is Format.geotiff:
+                version = int(archive.versions(task).max())
+                _write_rasters(
+                    f"task-{task}", archive.grid(task), archive.classes(task), version, task, georef, temporary
+                )
             else:
                 _write_vectors(archive, task, region, georef, format_, temporary, polygons)
         names = sorted(path.name for path in temporary.iterdir())
     return [directory / name for name in names]
+
+
+def _check_grid(archive: ProductArchive | MunicipalArchive, region: Region, georef: Georef) -> None:
+    """GisError unless archive, region and georeference are of one region and one grid."""
+    of_grid = () if isinstance(archive, MunicipalArchive) else (archive,)
+    facts = {"region id": ("region_id", (archive, region, georef))}
+    facts |= {what: (name, (*of_grid, region, georef)) for what, name in (("rows", "rows"), ("columns", "cols"))}
+    for what, (name, sources) in facts.items():
+        values = [getattr(each, name) for each in sources]
+        if len(set(values)) > 1:
+            named = zip(values, ("the archive", "the region file", "its georeference")[-len(values) :], strict=True)
+            where = ", ".join(f"{value} in {source}" for value, source in named)
+            raise GisError(f"{what}: {where}; give the region that the predictions were made for")
+    if isinstance(archive, MunicipalArchive) and archive.codes != region.codes:
+        raise GisError("municipalities: the archive has others than the region file; give the region on board")
 
 
 def _check_crs(georef: Georef) -> None:
@@ -118,17 +137,24 @@ def _all_or_none(directory: Path) -> Iterator[Path]:
             path.replace(directory / path.name)
 
 
-def _write_rasters(archive: ProductArchive, task: int, georef: Georef, directory: Path) -> None:
+def _write_rasters(
+    stem: str,
+    grid: NDArray[np.float32],
+    classes: Sequence[str],
+    version: int,
+    task: int,
+    georef: Georef,
+    directory: Path,
+) -> None:
     """A band a class and one of entropy; and a map of each chip's greatest class with a colour table."""
-    grid, classes = archive.grid(task), archive.classes(task)
     known = ~np.isnan(grid[..., 0])
     bands = np.concatenate([grid, entropy(grid)[..., None]], axis=2).transpose(2, 0, 1)
-    tags = {"region_id": georef.region_id, "task_id": task, "label_version": int(archive.versions(task).max())}
-    _write_cog(directory / f"task-{task}.tif", bands, georef, np.nan, [*classes, "entropy"], tags, "AVERAGE")
+    tags = {"region_id": georef.region_id, "task_id": task, "label_version": version}
+    _write_cog(directory / f"{stem}.tif", bands, georef, np.nan, [*classes, "entropy"], tags, "AVERAGE")
     best = np.full(known.shape, NO_CLASS, np.uint8)
     best[known] = np.argmax(grid[known], axis=1)
     names = {f"class_{i}": name for i, name in enumerate(classes)}
-    path = directory / f"task-{task}-class.tif"
+    path = directory / f"{stem}-class.tif"
     _write_cog(
         path, best[None], georef, NO_CLASS, ["greatest class"], {**tags, **names}, "NEAREST", colours(len(classes))
     )
@@ -183,7 +209,6 @@ def _write_vectors(
 ) -> None:
     """Squares of chips, and shapes of municipalities, with shares, the greatest class and entropy."""
     import geopandas
-    import shapely
     from pyproj import CRS
 
     grid, classes, crs = archive.grid(task), archive.classes(task), CRS.from_wkt(georef.crs_wkt)
@@ -198,19 +223,60 @@ def _write_vectors(
         geometry=_squares(georef, rows, cols),
         crs=crs,
     )
-    means, predicted = by_municipality(region, grid)
-    names = [georef.names.get(code, "") for code in region.codes]
-    towns = geopandas.GeoDataFrame(
-        {"code": list(region.codes), "name": names, "predicted_share": predicted, **_columns(means, classes)},
-        geometry=_shapes(region, georef, polygons),
-        crs=crs,
-    )
-    towns = towns[~shapely.is_empty(towns.geometry.values)].reset_index(drop=True)
-    suffix, write = _writer(format_)
+    towns = _towns(*by_municipality(region, grid), classes, region, georef, polygons)
     for what, frame in (("chips", chips), ("municipalities", towns)):
-        path = directory / f"task-{task}-{what}{suffix}"
-        write(frame, path)
-        path.with_suffix(".qml").write_bytes(vector_style(classes, CLASS_FIELD))
+        _write_layer(frame, directory / f"task-{task}-{what}", classes, format_)
+
+
+def _write_municipal(
+    archive: MunicipalArchive,
+    task: int,
+    region: Region,
+    georef: Georef,
+    format_: Format,
+    directory: Path,
+    polygons: Path | None,
+) -> None:
+    """Municipalities as they were sent down: shapes, or rasters of the chips that are mostly theirs."""
+    known, stem = archive.table(task), f"task-{task}-municipalities"
+    if format_ is Format.geotiff:
+        first = region.bags[:, 0]
+        grid = np.where((first >= 0)[:, None], known.proportions[first], np.nan).astype(np.float32)
+        shaped = grid.reshape(region.rows, region.cols, -1)
+        _write_rasters(stem, shaped, known.classes, int(known.versions.max()), task, georef, directory)
+        return
+    frame = _towns(known.proportions, known.coverage, known.classes, region, georef, polygons)
+    _write_layer(frame, directory / stem, known.classes, format_)
+
+
+def _towns(
+    shares: NDArray[np.float32],
+    predicted: NDArray[np.floating],
+    classes: Sequence[str],
+    region: Region,
+    georef: Georef,
+    polygons: Path | None,
+) -> Any:
+    """Municipalities that have a shape, with their shares and how much of them is predicted."""
+    import geopandas
+    import shapely
+    from pyproj import CRS
+
+    names = [georef.names.get(code, "") for code in region.codes]
+    frame = geopandas.GeoDataFrame(
+        {"code": list(region.codes), "name": names, "predicted_share": predicted, **_columns(shares, classes)},
+        geometry=_shapes(region, georef, polygons),
+        crs=CRS.from_wkt(georef.crs_wkt),
+    )
+    return frame[~shapely.is_empty(frame.geometry.values)].reset_index(drop=True)
+
+
+def _write_layer(frame: Any, path: Path, classes: Sequence[str], format_: Format) -> None:
+    """A layer, and its style beside it."""
+    suffix, write = _writer(format_)
+    path = path.with_suffix(suffix)
+    write(frame, path)
+    path.with_suffix(".qml").write_bytes(vector_style(classes, CLASS_FIELD))
 
 
 def _writer(format_: Format) -> tuple[str, Callable[[Any, Path], None]]:

@@ -17,7 +17,7 @@ import msgpack
 
 from flight.config import LinkConfig
 from flight.link import events as link_events
-from flight.link import product
+from flight.link import municipal, product
 from flight.link.dictionary import Telecommand, embed
 from flight.link.endpoint import Endpoint
 from flight.link.errors import LinkError, LinkFullError
@@ -25,7 +25,6 @@ from flight.link.events import LinkEvent
 from flight.link.keys import KeyRing
 from flight.link.pack import CodecError
 from flight.link.packet import FileKind
-from flight.link.product import Product
 from flight.link.transfer import File
 from flight.step import NEVER, Message, Output, Step
 from flight.store import Store
@@ -71,12 +70,8 @@ class Archive(Protocol):
         """A telemetry packet, event or acknowledgement, received at mission time `t_s`."""
         ...
 
-    def product(self, t_s: float, name: str, data: bytes, decoded: Product) -> None:
-        """A product file."""
-        ...
-
     def file(self, t_s: float, name: str, data: bytes) -> None:
-        """Any other file."""
+        """A file."""
         ...
 
     def flush(self) -> None:
@@ -190,18 +185,19 @@ class Station:
             self.uploading = None
 
     def _keep(self, transfer_id: int, file: File, t: float) -> None:
-        """Archive a file that came down; one that cannot be decoded is kept as it is, and counted."""
+        """Archive a file that came down; a product that cannot be decoded is refused and counted."""
+        try:
+            if file.kind is FileKind.PRODUCT:
+                product.unpack(file.data, self.config)
+            elif file.kind is FileKind.MUNICIPAL_PRODUCT:  # its table needs the map, which the station has not
+                municipal.read_header(file.data, self.config)
+        except CodecError as error:
+            self.bad_products += 1
+            self.endpoint.refuse(transfer_id, str(error))
+            return
+        self.archive.file(t, file.name, file.data)
         if file.kind is FileKind.PRODUCT:
-            try:
-                decoded = product.unpack(file.data, self.config)
-            except CodecError as error:
-                self.bad_products += 1
-                self.endpoint.refuse(transfer_id, str(error))
-                return
-            self.archive.product(t, file.name, file.data, decoded)
             self.products.append(file.name)
-        else:
-            self.archive.file(t, file.name, file.data)
         self.endpoint.accept(transfer_id)
 
     def _issue(self, t: float) -> None:

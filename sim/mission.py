@@ -300,11 +300,10 @@ class Mission:
 
     def export(self) -> None:
         """Write what came down as Parquet, beside the files themselves."""
-        imagery = self.plan.imagery
         archive.export(
             self.directory / "ground",
             self.plan.scenario.flight_config().link,
-            (REGION_ID, imagery.rows, imagery.cols),
+            self.plan.region.quantised(),
             {task.task_id: task.class_names for task in self._tasks()},
         )
 

@@ -54,12 +54,17 @@ def encode(
     places: Places,
     base: Base | None = None,
     backend: str = kernels.PYTHON,
+    rows_are_known: bool = False,
 ) -> bytes:
-    """The stream of `counts` (rows, classes) that sum to `levels`; rows that are not `present` (rows,) are left out."""
+    """The stream of `counts` (rows, classes) that sum to `levels`; rows that are not `present` (rows,) are left out.
+
+    Which ones those are is not in the stream if its reader knows it, as `rows_are_known` says.
+    """
     room = 64 + len(counts) + _MOST_BYTES_A_COUNT * counts.size
     work = _Work(coder.encoder(room, backend), levels, counts.shape, base, backend)
     order = work.order(np.argsort(-counts[present].sum(0, dtype=np.int64), kind="stable"))
-    work.present(present, places, base)
+    if not rows_are_known:
+        work.present(present, places, base)
     near = neighbours(places, present)
     work.rows(counts[near.rows][:, order].astype(np.int64), near, base)
     return work.stream.finish()
@@ -72,12 +77,16 @@ def decode(
     places: Places,
     base: Base | None = None,
     backend: str = kernels.PYTHON,
+    known: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Counts uint8 `shape` = (rows, classes) and the rows that are present (rows,); CodecError for a damaged stream."""
+    """Counts uint8 `shape` = (rows, classes) and the rows that are present (rows,); CodecError for a damaged stream.
+
+    `known` are the rows that are present, of a stream that does not say it.
+    """
     most = 64 + shape[0] * (2 + 2 * shape[1] * (levels + 2))
     work = _Work(coder.decoder(data, most, backend), levels, shape, base, backend)
     order = work.order(np.arange(shape[1]))
-    present = work.present(np.zeros(shape[0], bool), places, base)
+    present = work.present(np.zeros(shape[0], bool), places, base) if known is None else known
     work.stream.check()
     near = neighbours(places, present)
     found = work.rows(np.zeros((len(near.rows), shape[1]), np.int64), near, base)

@@ -13,6 +13,7 @@ U16, U32 = 0xFFFF, 0xFFFFFFFF
 MODES = ("starting", "idle", "decoding", "ingesting", "training", "predicting", "safe")
 OUTCOMES = ("executed", "duplicate", "rejected")
 LATE = ("skip", "run")
+ROWS = ("all", "unlabelled")
 MAX_EMBEDDED_BYTES = 48
 
 _TASK = Field("task_id", "int", high=U16, help="task")
@@ -62,6 +63,16 @@ TELECOMMANDS = (
     ),
     Definition(
         7, "get-event-log", "Send down the latest 256 events and the counts of all, both since the process started."
+    ),
+    Definition(
+        8,
+        "predict-municipalities",
+        "Predict all stored chips, and send down the mean of each municipality.",
+        (
+            _TASK,
+            Field("rows", "choice", choices=ROWS, help="municipalities: all, or those without a label"),
+            Field("levels", "int", 2, 255, help="counts that a row is rounded to: no proportion moves by 1 / levels"),
+        ),
     ),
     Definition(20, "adjust-time", "Correct the on-board time by what the ground has measured.", (_ADJUST,)),
     Definition(

@@ -3,8 +3,8 @@
 Every file starts alike, and says itself what it holds and how it is coded:
 
     offset  size  what
-    0       1     kind: ``L`` label set, ``R`` region, ``P`` product, ``Q`` sequence, ``U`` update, ``M`` model,
-                ``E`` event log
+    0       1     kind: ``L`` label set, ``R`` region, ``P`` product, ``T`` municipal product, ``Q`` sequence,
+                  ``U`` update, ``M`` model, ``E`` event log
     1       1     format: how the rest is coded; 1 is deflate (RFC 1951), 2 a range coder (`flight.link.coder`), and
                   3 the same, for a patch of what is on board already
     2       4     CRC-32 of the *decoded* content, big-endian
@@ -21,7 +21,8 @@ import zlib
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-LABEL_SET, REGION, PRODUCT, SEQUENCE, UPDATE, MODEL, EVENT_LOG = b"L", b"R", b"P", b"Q", b"U", b"M", b"E"
+LABEL_SET, REGION, PRODUCT, MUNICIPAL = b"L", b"R", b"P", b"T"
+SEQUENCE, UPDATE, MODEL, EVENT_LOG = b"Q", b"U", b"M", b"E"
 DEFLATE, RANGE, PATCH = 1, 2, 3
 MAX_NAME_BYTES = 64
 STORE_MAGIC = b"SWST"  # how records of `flight.store` begin
@@ -32,6 +33,7 @@ _NAMES = {
     LABEL_SET: "label set",
     REGION: "region",
     PRODUCT: "product",
+    MUNICIPAL: "municipal product",
     SEQUENCE: "sequence",
     UPDATE: "update",
     MODEL: "model",

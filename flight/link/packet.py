@@ -45,6 +45,7 @@ class FileKind(IntEnum):
     PRODUCT = 0x45
     SEQUENCE = 0x46
     EVENT_LOG = 0x47
+    MUNICIPAL_PRODUCT = 0x48
 
 
 _PURPOSES: dict[int, Apid | FileKind] = {**{apid: apid for apid in Apid}, **{kind: kind for kind in FileKind}}

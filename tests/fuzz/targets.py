@@ -23,7 +23,7 @@ from flight.config import LinkConfig
 from flight.ingest import Chip, Gap, IngestError, RecorderRequest, unpack_from_camera
 from flight.learn import Moments
 from flight.learn.state import StateError as ModelError
-from flight.link import labelset, parcel, product, region_codec, sequence
+from flight.link import labelset, municipal, parcel, product, region_codec, sequence
 from flight.link.cfdp import codec as cfdp
 from flight.link.cfdp.pdu import Eof, FileData, Finished, Metadata, Nak, Transaction
 from flight.link.dictionary import TABLES, Telecommand, Telemetry, decode, encode
@@ -33,6 +33,7 @@ from flight.link.frame import Channel, Direction
 from flight.link.keys import KeyFileError, KeyRing
 from flight.link.labelset import LabelSet
 from flight.link.layout import map_order
+from flight.link.municipal import MunicipalProduct
 from flight.link.pack import CodecError
 from flight.link.packet import Apid, FileKind, Packer
 from flight.link.product import Product
@@ -109,6 +110,17 @@ def _products() -> list[bytes]:
         product.pack(Product(7, 2, 3, bytes(8), 32, cells, table, cols, block))
         for cols, block in ((0, 1), (16, 1), (4, 8))
     ]
+
+
+def _municipal(data: bytes) -> object:
+    return municipal.unpack(data, CONFIG, map_order(a_region()))
+
+
+def _municipal_seeds() -> list[bytes]:
+    labels = a_label_set()
+    covered = np.where(labels.missing, 0, 0.5).astype(np.float32)
+    ids = (labels.region_id, 2, 3, bytes(8), 32)
+    return [municipal.pack(MunicipalProduct(*ids, labels.proportions, covered), map_order(a_region()))]
 
 
 def _pdus() -> list[bytes]:
@@ -215,6 +227,7 @@ TARGETS: dict[str, Target] = {
         lambda: [region_codec.pack(a_region())],
     ),
     "region-patch": Target("patches of a map", _patched, lambda: [pack_patch(a_region(), split(a_region(), 2, 1))]),
+    "municipal-product": Target("predictions by municipality", _municipal, _municipal_seeds),
     "product": Target("predictions", lambda data: product.unpack(data, CONFIG), _products),
     "update": Target(
         "updates of a slot on board",

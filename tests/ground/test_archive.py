@@ -6,12 +6,14 @@ import pytest
 from flight.config import LinkConfig
 from flight.link import product
 from flight.link.product import Product
+from flight.link.region import Region
 from ground.archive import LOG, MAX_LINES, RECEIVED, StationArchive, export, product_number
 from ground.products import ProductArchive, read_telemetry
 
 CONFIG = LinkConfig()
 CLASSES = {1: ("crops", "other"), 2: ("forest", "grass", "rock")}
-REGION = (1, 3, 4)
+ALL_OF_A = np.tile(np.int32([0, -1, -1, -1]), (12, 1)), np.tile(np.uint8([255, 0, 0, 0]), (12, 1))
+REGION = Region(1, 3, 4, ("a",), *ALL_OF_A)
 
 
 def a_product(value, task=1, version=1, cells=(0, 5), region_id=1):
@@ -21,7 +23,7 @@ def a_product(value, task=1, version=1, cells=(0, 5), region_id=1):
 
 
 def keep(archive, number, made):
-    archive.product(1.0, f"product-{made.task_id}-{made.label_version}-{number}", product.pack(made), made)
+    archive.file(1.0, f"product-{made.task_id}-{made.label_version}-{number}", product.pack(made))
 
 
 def exported(directory):
