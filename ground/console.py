@@ -11,6 +11,7 @@ import typer
 
 from flight.config import ConfigError, LinkConfig
 from flight.curve import CurveError
+from flight.edge import EdgeError
 from flight.link.keys import KeyFileError
 from flight.link.pack import CodecError
 from ground.capture import CaptureError
@@ -18,12 +19,13 @@ from ground.datasets import DatasetError
 from ground.gis import GisError
 from ground.labels import TableError
 from ground.products import ArchiveError
+from ground.spool import SpoolError
 
 MAX_FILE_BYTES = 1 << 26
 T = TypeVar("T")
 
 _OF_FILES = (TableError, DatasetError, CodecError, ArchiveError, GisError, CaptureError, ConfigError)
-_OF_KEYS = (KeyFileError, CurveError)
+_OF_STATIONS = (KeyFileError, CurveError, SpoolError, EdgeError)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="File to write, whole or not at all.", dir_okay=False)]
@@ -34,7 +36,7 @@ def told() -> Iterator[None]:
     """Turn what a user can mend into a message on stderr and exit status 1."""
     try:
         yield
-    except (*_OF_FILES, *_OF_KEYS) as error:
+    except (*_OF_FILES, *_OF_STATIONS) as error:
         typer.echo(f"swath-ground: {error}", err=True)
     except BrokenPipeError:  # the reader of our output has seen enough
         raise

@@ -23,6 +23,7 @@ from ground.console import AsJson, Out, told
 from ground.facts import airtime_s, show
 from ground.files import write_bytes
 from ground.orders import CommandOrder, entry, read_sequence
+from ground.spool import put
 
 _settings: dict[str, Any] = {"no_args_is_help": True, "pretty_exceptions_enable": False}
 command_app = typer.Typer(
@@ -64,6 +65,7 @@ def _options(declared: Definition) -> list[inspect.Parameter]:
         "at_h": (float, 0.0, typer.Option(help="Sent not before this mission hour.", **hours)),
         "confirm": (bool, False, typer.Option("--confirm", help="Mean it: for vital and critical telecommands.")),
         "out": (Path | None, None, typer.Option("--out", "-o", help="File to append it to; stdout without.")),
+        "spool": (Path | None, None, typer.Option("--spool", help="Spool of a running station: it is sent.")),
     }
     if declared.name not in NOT_IN_THE_SCHEDULE:
         options["execute_h"] = (float | None, None, typer.Option(help="Executed on board at this hour.", **hours))
@@ -79,7 +81,7 @@ def _command(declared: Definition) -> Callable[..., None]:
     """The command that writes one telecommand down."""
     names = [field.name for field in declared.fields]
 
-    def write(confirm: bool, out: Path | None, **given: Any) -> None:
+    def write(confirm: bool, out: Path | None, spool: Path | None, **given: Any) -> None:
         with told():
             plain = {name: value.value if isinstance(value, StrEnum) else value for name, value in given.items()}
             args = {name: plain.pop(name) for name in names}
@@ -87,12 +89,15 @@ def _command(declared: Definition) -> Callable[..., None]:
             order.telecommand(declared.name)
             if declared.criticality != "normal" and not confirm:
                 raise ConfigError(f"{declared.name} is {declared.criticality}: repeat it with --confirm")
-            if out is None:
+            if spool is not None:
+                path = put(spool, f"{declared.name}.toml", entry(order).encode())
+                typer.echo(f"{path}: waits for the station")
+            if out is None and spool is None:
                 typer.echo(entry(order), nl=False)
-                return
-            with out.open("a", encoding="utf-8") as file:
-                file.write(("\n" if file.tell() else "") + entry(order))
-            typer.echo(f"{out}: {declared.name} added")
+            if out is not None:
+                with out.open("a", encoding="utf-8") as file:
+                    file.write(("\n" if file.tell() else "") + entry(order))
+                typer.echo(f"{out}: {declared.name} added")
 
     parameters = [*map(_argument, declared.fields), *_options(declared)]
     write.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -30,7 +30,8 @@ from flight.step import NEVER, Message, Output, Step
 from flight.store import Store
 from ground.correlation import TimeCorrelation
 
-STATE_FORMAT = 2
+STATE_FORMAT = 3
+INBOX_PERIOD_S = 1.0
 CLOCK_COMMANDS = ("set-time", "adjust-time")
 
 
@@ -79,8 +80,41 @@ class Archive(Protocol):
         ...
 
 
+class Spooled(Protocol):
+    """An order that waits outside of the station, under a name."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
+    @property
+    def order(self) -> Order:
+        """The order."""
+        ...
+
+
+class Inbox(Protocol):
+    """Where orders come from while the station runs."""
+
+    def waiting(self) -> Sequence[Spooled]:
+        """Orders that wait, in their order."""
+        ...
+
+    def done(self, name: str) -> None:
+        """The link has it, and that is on disk."""
+        ...
+
+    def refuse(self, name: str, reason: str) -> None:
+        """It can never be sent."""
+        ...
+
+
 class Station:
-    """The station core. `windows` are disjoint and in order; `store` keeps what must survive a restart."""
+    """The station core. `windows` are disjoint and in order; `store` keeps what must survive a restart.
+
+    Beside its `orders` it takes those of an `inbox`, telecommands at once and files between those of `orders`.
+    """
 
     def __init__(
         self,
@@ -90,12 +124,14 @@ class Station:
         orders: Sequence[Order],
         archive: Archive,
         store: Store,
+        inbox: Inbox | None = None,
     ) -> None:
         self.config = config
         self.windows = list(windows)
         self.orders = sorted(orders, key=lambda order: order.at_s)
         self.archive = archive
         self.store = store
+        self.inbox = inbox
         self.endpoint = Endpoint("ground", config, keys)
         self.clock = TimeCorrelation()
         self._clock_open: set[int] = set()  # telecommands that set the clock, not answered yet
@@ -107,6 +143,8 @@ class Station:
         self.rejected: Counter[str] = Counter()
         self.products: list[str] = []  # names of product files, as they came
         self.bad_products = 0
+        self.taken: list[str] = []  # names of orders that the link has, and the inbox may not know
+        self._inbox_s = -NEVER
         self._view = False
         self._radio_free_s = 0.0
         self._restore(keys)
@@ -121,6 +159,7 @@ class Station:
             for event in events:
                 self._take(event, t)
         self._issue(t)
+        self._look_into_inbox(t)
         outputs = self._transmit(t)
         if self.endpoint.needs_save:
             self._save()
@@ -206,16 +245,46 @@ class Station:
             if order.at_s > t:
                 return
             try:
-                if isinstance(order.item, File):
-                    self.uploading = self.endpoint.submit(order.item)
-                elif not self._send(order.item):
+                if not self._hand_over(order):
                     return
-            except LinkFullError:  # until the spacecraft has answered some
-                return
             except LinkError as error:  # it can never be sent; what comes after it can
                 item = order.item.command if isinstance(order.item, Tagged) else order.item
                 self.failed.append([item.name, t, str(error)])
             self.next_order += 1
+
+    def _hand_over(self, order: Order) -> bool:
+        """Give the link what is ordered; whether it takes it now. LinkError if it never will."""
+        try:
+            if isinstance(order.item, File):
+                self.uploading = self.endpoint.submit(order.item)
+                return True
+            return self._send(order.item)
+        except LinkFullError:  # until the spacecraft has answered some
+            return False
+
+    def _look_into_inbox(self, t: float) -> None:
+        """Take what the inbox has: it hears of what the link took when that is on disk, so nothing goes twice."""
+        if self.inbox is None or t < self._inbox_s:
+            return
+        self._inbox_s = t + INBOX_PERIOD_S
+        self.archive.flush()
+        refused = []
+        for each in self.inbox.waiting():
+            busy = self.uploading is not None and isinstance(each.order.item, File)
+            if each.name in self.taken or busy or each.order.at_s > t:
+                continue
+            try:
+                if self._hand_over(each.order):
+                    self.taken.append(each.name)
+            except LinkError as error:
+                refused.append((each.name, str(error)))
+        if self.taken:
+            self._save()
+        for name in self.taken:
+            self.inbox.done(name)
+        for name, reason in refused:
+            self.inbox.refuse(name, reason)
+        self.taken = []
 
     def _send(self, item: Telecommand | Tagged) -> bool:
         """Send a telecommand; one for a time only once the on-board clock is known, and not about to be set."""
@@ -247,6 +316,8 @@ class Station:
         if self.uploading is None and self.next_order < len(self.orders):
             at_s = self.orders[self.next_order].at_s
             due = min(due, at_s if at_s > t else NEVER)  # one that is late waits for room
+        if self.inbox is not None:
+            due = min(due, self._inbox_s)
         if self._view:
             due = min(due, max(self.endpoint.next_due(t), self._radio_free_s))
         return max(due, t)
@@ -262,6 +333,7 @@ class Station:
             "products": self.products,
             "clock": self.clock.save(),
             "clock_open": sorted(self._clock_open),
+            "taken": self.taken,
         }
         self.store.put("station", msgpack.packb(state))
 
@@ -277,6 +349,7 @@ class Station:
         self.delivered, self.failed, self.products = state["delivered"], state["failed"], state["products"]
         self.clock.restore(state["clock"])
         self._clock_open = set(state["clock_open"])
+        self.taken = state["taken"]
 
     def report(self) -> dict[str, Any]:
         """Counters and state, for whoever watches the simulation."""
