@@ -210,6 +210,8 @@ class Mission:
         for name, at_s in station["delivered"][self._seen["delivered"] :]:
             if name.startswith("labels"):
                 self._mark(at_s, "label", f"{name} delivered")
+            elif name.startswith("update-"):
+                self._mark(at_s, "update", f"{name} delivered")
         self._seen["delivered"] = len(station["delivered"])
         new = station["products"][self._seen["products"] :]
         self._seen["products"] = len(station["products"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flight.link import labelset, layout, region_codec
+from flight.link import labelset, layout, parcel, region_codec
 from flight.link.labelset import LabelSet
 from flight.link.layout import MapOrder
 from flight.link.pack import CodecError
@@ -25,7 +25,7 @@ from sim.elevation import with_elevations
 from sim.orbit import Orbit, contacts, passes
 from sim.overpass import REACH_KM, Footprint, Overpass, approaches, plan_overpasses
 from sim.record import PassRecord
-from sim.scenario import LabelOrder, Scenario
+from sim.scenario import LabelOrder, Scenario, UpdateOrder
 from sim.world import World
 
 REGION_ID = 1
@@ -114,6 +114,8 @@ def make_plan(scenario: Scenario, data: Path | None = None) -> Plan:
         _order_labels(plan, wanted, order, f"labels[{number}].file: {wanted.file}")
     if not plan.sent:
         raise PlanError("no label set is sent: check the labels of the scenario")
+    for number, update in enumerate(scenario.updates):
+        _order_update(plan, update, f"updates[{number}].file: {update.file}")
     plan.orders += [order.order() for order in (*scenario.sequences, *scenario.commands)]
     plan.orders.sort(key=lambda order: order.at_s)
     return plan
@@ -197,6 +199,24 @@ def _packed_labels(plan: Plan, path: Path, order: MapOrder, where: str) -> tuple
     if before and labels.version <= max(before):
         raise PlanError(f"{where}: version {labels.version} of task {labels.task_id} comes after {max(before)}")
     return labels, packed
+
+
+def _order_update(plan: Plan, wanted: UpdateOrder, where: str) -> None:
+    """Order the update in a file; PlanError if it is none, or another of its slot and version is ordered."""
+    limit = plan.scenario.flight_config().link.max_file_bytes
+    try:
+        if Path(wanted.file).stat().st_size > limit:
+            raise PlanError(f"{where}: is larger than the link takes, {limit} bytes")
+        data = Path(wanted.file).read_bytes()
+        update = parcel.unpack_update(data, limit)
+    except OSError as error:
+        raise PlanError(f"{where}: {error.strerror}") from None
+    except CodecError as error:
+        raise PlanError(f"{where}: {error}") from None
+    name = f"update-{update.slot}-{update.version}"
+    if any(isinstance(order.item, File) and order.item.name == name for order in plan.orders):
+        raise PlanError(f"{where}: version {update.version} of {update.slot} is ordered twice")
+    plan.orders.append(Order(wanted.at_h * 3600, File(name, FileKind.UPDATE, data)))
 
 
 def label_set(imagery: Imagery, task: Task, wanted: LabelOrder, seed: int) -> LabelSet:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import tomllib
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import resources
@@ -98,6 +97,14 @@ class LabelOrder:
 
 
 @dataclass(frozen=True)
+class UpdateOrder:
+    """An update of what is on board: parameters, an encoder, or whatever else has a slot."""
+
+    file: str = described("", "packed update (`swath-ground update pack`), beside the scenario")
+    at_h: float = limited(0.0, 0, 10000, "not before this mission hour")
+
+
+@dataclass(frozen=True)
 class FaultOrder:
     """Something that goes wrong: `kill-flight` is a SIGKILL to the flight process."""
 
@@ -132,6 +139,7 @@ class Scenario:
     labels: tuple[LabelOrder, ...] = (LabelOrder(),)
     commands: tuple[CommandOrder, ...] = ()
     sequences: tuple[SequenceOrder, ...] = ()
+    updates: tuple[UpdateOrder, ...] = ()
     faults: tuple[FaultOrder, ...] = ()
 
     def __post_init__(self) -> None:
@@ -149,6 +157,9 @@ class Scenario:
                     f"labels[{i}].version: task {order.task} has version {latest[order.task]} before; use a later one"
                 )
             latest[order.task] = order.version
+        for i, update in enumerate(self.updates):
+            if not update.file:
+                raise ConfigError(f"updates[{i}].file: is required")
         for i, command in enumerate(self.commands):
             command.telecommand(f"commands[{i}]")
         for i, sequence in enumerate(self.sequences):
@@ -159,7 +170,7 @@ class Scenario:
 
     def _within_the_mission(self) -> None:
         """Nothing is ordered for a time at which the mission is over."""
-        for name in ("labels", "commands", "sequences", "faults"):
+        for name in ("labels", "commands", "sequences", "updates", "faults"):
             for i, order in enumerate(getattr(self, name)):
                 for each in ("at_h", "execute_h"):
                     hour = getattr(order, each, None)
@@ -230,7 +241,8 @@ def load_scenario(name: str) -> Scenario:
     """A built-in scenario by name, or one in a TOML file; ConfigError says where it is wrong."""
     path = Path(name)
     if name in built_in():
-        values = tomllib.loads(resources.files("sim").joinpath("scenarios", f"{name}.toml").read_text(encoding="utf-8"))
+        path = Path(str(resources.files("sim").joinpath("scenarios", f"{name}.toml")))
+        values = read_toml(path)
     elif path.suffix == ".toml":
         values = read_toml(path)
     else:
@@ -241,8 +253,9 @@ def load_scenario(name: str) -> Scenario:
         _check_rates(scenario, values.get("link", {}))
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from error
-    beside = [replace(order, file=str(path.parent / order.file)) if order.file else order for order in scenario.labels]
-    return replace(scenario, labels=tuple(beside))
+    labels = [replace(order, file=str(path.parent / order.file)) if order.file else order for order in scenario.labels]
+    updates = [replace(order, file=str(path.parent / order.file)) for order in scenario.updates]
+    return replace(scenario, labels=tuple(labels), updates=tuple(updates))
 
 
 def _read_sequences(values: dict[str, Any], directory: Path) -> None:

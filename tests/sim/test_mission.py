@@ -7,7 +7,10 @@ import signal
 
 import pytest
 
+from flight.config import LinkConfig
+from flight.link import product
 from flight.link.keys import KeyRing
+from ground.archive import product_number
 from ground.capture import Capture
 from ground.capture_cli import Sums
 from ground.describe import Describer
@@ -205,6 +208,15 @@ def test_the_sequence_of_the_scenario_runs_to_its_end(operations):
     assert record.summary["completed"], record.summary["shortfalls"]
     assert [values["step"] for _, values in log_of(directory, "sequence-step")] == [1, 2, 3, 4]
     assert log_of(directory, "sequence-completed") and not log_of(directory, "sequence-aborted")
+
+
+def test_the_update_of_the_scenario_comes_into_use_and_the_report_has_it(operations):
+    directory, record = operations
+    ((_, values),) = log_of(directory, "update-activated")[:1]
+    assert (values["slot"], values["version"]) == ("parameters", 1)
+    assert [mark.text for mark in record.marks if mark.kind == "update"] == ["update-parameters-1 delivered"]
+    later = max((directory / "ground" / "received").glob("product-*"), key=lambda path: product_number(path.name))
+    assert product.unpack(later.read_bytes(), LinkConfig()).levels == 128
 
 
 def test_the_summary_tells_the_drift_of_the_clock(operations):

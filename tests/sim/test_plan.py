@@ -5,13 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from flight.link import labelset, region_codec
+from flight.link import labelset, parcel, region_codec
 from flight.link.layout import map_order
 from flight.link.packet import FileKind
 from flight.link.transfer import File
 from ground.imagery import TRAIN
 from sim.plan import PlanError, label_set, make_plan, timeline
-from sim.scenario import CameraSection, CommandOrder, LabelOrder, WorldSection, load_scenario
+from sim.scenario import CameraSection, CommandOrder, LabelOrder, UpdateOrder, WorldSection, load_scenario
 from sim.world import World
 
 NOTHING_LATER = {"labels": (LabelOrder(),), "commands": ()}
@@ -154,6 +154,24 @@ def test_the_timeline_has_a_line_for_every_pass_overpass_order_and_fault():
     n = len(operations.contacts) + len(operations.overpasses) + len(operations.orders)
     assert len(lines) == n + len(operations.scenario.faults) and lines == sorted(lines, key=lambda line: line[:8])
     assert "01:30:00  command   ping echo=6 at 06:00:00, if late skip" in lines
+
+
+def test_an_update_goes_up_as_it_is(tmp_path):
+    data = parcel.pack_update(parcel.Update("parameters", 3, b"[executive]\ncycle_s = 0.5\n"))
+    (tmp_path / "own.update").write_bytes(data)
+    plan = make_plan(scenario(updates=(UpdateOrder(str(tmp_path / "own.update"), 2.0),)))
+    (order,) = [order for order in plan.orders if order.item.name == "update-parameters-3"]
+    assert (order.at_s, order.item.kind, order.item.data) == (7200.0, FileKind.UPDATE, data)
+    with pytest.raises(PlanError, match=r"updates\[1\].file: .*version 3 of parameters is ordered twice"):
+        make_plan(scenario(updates=(UpdateOrder(str(tmp_path / "own.update")),) * 2))
+
+
+@pytest.mark.parametrize(("data", "message"), [(None, "No such file"), (b"U\x02 nothing", "update: ")])
+def test_an_update_that_is_none_is_an_error_that_names_its_file(tmp_path, data, message):
+    if data is not None:
+        (tmp_path / "x.update").write_bytes(data)
+    with pytest.raises(PlanError, match=rf"updates\[0\].file: .*x.update: .*{message}"):
+        make_plan(scenario(updates=(UpdateOrder(str(tmp_path / "x.update")),)))
 
 
 def saved(tmp_path, labels, name="labels.bin"):
