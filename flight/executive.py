@@ -92,7 +92,7 @@ class Executive:
         self.ingested, self.ingest_wall_s = 0, 0.0  # by this process: how fast it is
         self.files: deque[link_events.FileReceived] = deque()  # whole, and not on disk yet
         self._write_s = -NEVER  # no write is tried before
-        self._checkpoint_failed = False
+        self._checkpoint_failed = self._in_contact = False
         self._product_chips = config.executive.product_chips
         self._radio_free_s = self._housekeeping_s = self._rejections_s = self._product_s = self._time_report_s = 0.0
         self.commanding = Commanding(self)
@@ -111,7 +111,11 @@ class Executive:
         self.commanding.serve()
         self._work()
         outputs = self._ask_recorder()
-        if self.endpoint.in_contact(t):
+        in_contact = self.endpoint.in_contact(t)
+        if in_contact and not self._in_contact:
+            self.log.send_again()
+        self._in_contact = in_contact
+        if in_contact:
             self._tell()
             outputs += self._transmit()
         if self.endpoint.needs_save:
@@ -307,8 +311,8 @@ class Executive:
 
     def _send_events(self) -> None:
         room = self.config.link.max_queued_packets // 2 - self.endpoint.queued_packets
-        for _ in range(min(room, len(self.log.unsent))):
-            self.endpoint.send(self.log.unsent.popleft(), EVENT_PRIORITY)
+        for event in self.log.take(room):
+            self.endpoint.send(event, EVENT_PRIORITY)
 
     def _transmit(self) -> list[Output]:
         """One frame, if the radio is free and there is one, and if what it promises is on disk."""

@@ -68,6 +68,10 @@ def _get_event_log(flight: Executive, command: Telecommand) -> None:
     flight.endpoint.submit(File(name, FileKind.EVENT_LOG, data), EVENT_LOG_PRIORITY)
 
 
+def _confirm_events(flight: Executive, command: Telecommand) -> None:
+    flight.log.confirm(command.args["first"], command.args["last"])
+
+
 def _arm(flight: Executive, command: Telecommand) -> None:
     flight.commanding.arm(command.args["command"])
 
@@ -138,9 +142,10 @@ HANDLERS: dict[str, Handler] = {
     "set-task": _set_task,
     "get-model": _get_model,
     "predict": _predict,
-    "predict-municipalities": _predict_municipalities,
     "set-time": _set_time,
     "get-event-log": _get_event_log,
+    "predict-municipalities": _predict_municipalities,
+    "confirm-events": _confirm_events,
     "adjust-time": _adjust_time,
     "arm": _arm,
     "schedule": _schedule,

@@ -1,4 +1,4 @@
-"""Events of the dictionary, counted, the latest kept, and those that still have to go down; and a stopwatch."""
+"""Events of the dictionary, counted, the latest kept, and those that the ground has yet to confirm; and a stopwatch."""
 
 from __future__ import annotations
 
@@ -7,44 +7,91 @@ from dataclasses import dataclass
 from typing import Any
 
 from flight.clock import cpu_s, wall_s
-from flight.link.definitions import U32
+from flight.link.definitions import U16, U32
 from flight.link.dictionary import Telemetry, decode, encode
 from flight.link.event_log import MAX_EVENTS, LoggedEvents
-from flight.link.state import entries
+from flight.link.state import entries, fields
 
 LOG_LENGTH = MAX_EVENTS
 
 
 class EventLog:
-    """Events by name; a burst of more than 256 between two passes loses its oldest, and the counts still have them."""
+    """Events by name, and those that the ground has not confirmed: at most 256, the oldest give way; counts have all.
+
+    An event goes down once, again in the next contact, and again when one with a higher serial number is confirmed and
+    it is not: until the ground has it.
+    """
 
     def __init__(self) -> None:
         self.recent: deque[Telemetry] = deque(maxlen=LOG_LENGTH)
-        self.unsent: deque[Telemetry] = deque(maxlen=LOG_LENGTH)
         self.counts: Counter[str] = Counter()
+        self.unconfirmed: dict[int, Telemetry] = {}  # by serial number, the oldest first
+        self._serial = 0  # of the next event
+        self._sent: set[int] = set()
 
     def add(self, t_s: float, name: str, **values: Any) -> None:
         """Log event `name` at on-board time `t_s`; FieldError if the values are not as the dictionary declares them."""
-        event = Telemetry(name, {"t_s": t_s, **values})
+        event = Telemetry(name, {"t_s": t_s, "serial": self._serial, **values})
         encode(name, event.values)
-        self.recent.append(event)
-        self.unsent.append(event)
         self.counts[name] += 1
+        self._keep(event)
+
+    def _keep(self, event: Telemetry) -> None:
+        self.recent.append(event)
+        self.unconfirmed[self._serial] = event
+        self._serial = (self._serial + 1) & U32
+        if len(self.unconfirmed) > LOG_LENGTH:
+            self._forget(next(iter(self.unconfirmed)))
+
+    def _forget(self, serial: int) -> None:
+        del self.unconfirmed[serial]
+        self._sent.discard(serial)
+
+    def take(self, n: int) -> list[Telemetry]:
+        """Up to `n` events that go down now."""
+        if len(self._sent) == len(self.unconfirmed):
+            return []
+        serials = [serial for serial in self.unconfirmed if serial not in self._sent][: max(0, n)]
+        self._sent.update(serials)
+        return [self.unconfirmed[serial] for serial in serials]
+
+    def send_again(self) -> None:
+        """Let every event go down again that is not confirmed: a new contact has begun."""
+        self._sent.clear()
+
+    def confirm(self, first: int, last: int) -> None:
+        """The ground has the events `first` to `last`; what was sent before them and is not confirmed got lost."""
+        for serial in [serial for serial in self.unconfirmed if first <= serial <= last]:
+            self._forget(serial)
+        self._sent = {serial for serial in self._sent if serial > last}
 
     def logged(self, incarnation: int, made_s: float) -> LoggedEvents:
         """The latest events and the counts of all, as a file has them."""
         counts = {name: min(count, U32) for name, count in self.counts.items()}
         return LoggedEvents(incarnation, made_s, counts, list(self.recent))
 
-    def save(self) -> list[list[Any]]:
-        """The events that still have to go down, as plain values."""
-        return [list(encode(event.name, event.values)) for event in self.unsent]
+    def save(self) -> dict[str, Any]:
+        """The events that are not confirmed, as plain values."""
+        packets = [encode(event.name, event.values) for event in self.unconfirmed.values()]
+        return {"serial": self._serial, "unconfirmed": [[int(apid), body] for apid, body in packets]}
 
     def restore(self, saved: Any) -> None:
-        """Send the events that were saved before all others."""
-        for apid, body in entries(saved, "events", int, bytes):
+        """Send the saved events before those logged since the process started, which get numbers behind them.
+
+        Serial numbers go on at the next multiple of 65,536: the newest before the end may not have been saved, and no
+        number may name two events.
+        """
+        early = list(self.recent)
+        self.recent.clear()
+        self.unconfirmed.clear()
+        self.send_again()
+        serial, kept = fields(saved, "events", serial=int, unconfirmed=list)
+        for apid, body in entries(kept, "events", int, bytes):
             declared, _, values = decode(apid, body)
-            self.unsent.append(Telemetry(declared.name, values))
+            self.unconfirmed[values["serial"]] = Telemetry(declared.name, values)
+        self._serial = ((serial | U16) + 1) & U32
+        for event in early:
+            self._keep(Telemetry(event.name, {**event.values, "serial": self._serial}))
 
 
 def short(reason: object, limit: int = 48) -> str:

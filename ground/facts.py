@@ -150,7 +150,8 @@ def event_log_facts(data: bytes, log: LoggedEvents, as_json: bool) -> dict[str, 
     for event in log.events:
         values = {key: value.hex() if isinstance(value, bytes) else value for key, value in event.values.items()}
         severity = definition(event.name)[1].severity
-        events.append({"name": event.name, "severity": severity, "t_s": values.pop("t_s"), "values": values})
+        head = {"serial": values.pop("serial"), "name": event.name, "severity": severity, "t_s": values.pop("t_s")}
+        events.append({**head, "values": values})
     facts = {"bytes": len(data), "incarnation": log.incarnation, "made_s": log.made_s, "count": dict(log.counts)}
     if as_json:
         return {**facts, "events": events}

@@ -29,6 +29,7 @@ from flight.link.transfer import File
 from flight.step import NEVER, Message, Output, Step
 from flight.store import Store
 from ground.correlation import TimeCorrelation
+from ground.events import EventsHeard
 
 STATE_FORMAT = 3
 INBOX_PERIOD_S = 1.0
@@ -134,6 +135,7 @@ class Station:
         self.inbox = inbox
         self.endpoint = Endpoint("ground", config, keys)
         self.clock = TimeCorrelation()
+        self.events = EventsHeard()
         self._clock_open: set[int] = set()  # telecommands that set the clock, not answered yet
         self.next_order = 0
         self.uploading: int | None = None  # transfer that the next order waits for
@@ -160,6 +162,7 @@ class Station:
                 self._take(event, t)
         self._issue(t)
         self._look_into_inbox(t)
+        self._confirm_events(t)
         outputs = self._transmit(t)
         if self.endpoint.needs_save:
             self._save()
@@ -187,7 +190,11 @@ class Station:
                 if event.name == "time-report":
                     self.clock.told(*(event.values[name] for name in ("frame", "frame_s", "times_set")))
                 kind = "event" if event.severity else "telemetry"
+                if event.severity and not self.events.hear(event.values["serial"], event.values["t_s"], t):
+                    return
                 self.archive.telemetry(t, kind, event.name, event.values)
+            case link_events.CommandAcknowledged(name="confirm-events"):
+                pass  # the station's own
             case link_events.CommandAcknowledged():
                 self.acknowledged[event.outcome] += 1
                 if event.number in self._clock_open:
@@ -262,6 +269,19 @@ class Station:
         except LinkFullError:  # until the spacecraft has answered some
             return False
 
+    def _confirm_events(self, t: float) -> None:
+        """Tell the spacecraft which events are on disk; again later where the link is full."""
+        runs = self.events.to_confirm(t)
+        if runs:
+            self.archive.flush()
+        for first, last in runs:
+            try:
+                self.endpoint.send(Telecommand("confirm-events", {"first": first, "last": last}))
+            except LinkFullError:
+                self.events.wait(t)
+                return
+            self.events.confirmed(first, last, t)
+
     def _look_into_inbox(self, t: float) -> None:
         """Take what the inbox has: it hears of what the link took when that is on disk, so nothing goes twice."""
         if self.inbox is None or t < self._inbox_s:
@@ -319,6 +339,7 @@ class Station:
         if self.inbox is not None:
             due = min(due, self._inbox_s)
         if self._view:
+            due = min(due, self.events.due_s)
             due = min(due, max(self.endpoint.next_due(t), self._radio_free_s))
         return max(due, t)
 
@@ -334,6 +355,7 @@ class Station:
             "clock": self.clock.save(),
             "clock_open": sorted(self._clock_open),
             "taken": self.taken,
+            "events": self.events.save(),
         }
         self.store.put("station", msgpack.packb(state))
 
@@ -350,6 +372,7 @@ class Station:
         self.clock.restore(state["clock"])
         self._clock_open = set(state["clock_open"])
         self.taken = state["taken"]
+        self.events.restore(state["events"])
 
     def report(self) -> dict[str, Any]:
         """Counters and state, for whoever watches the simulation."""
@@ -363,6 +386,7 @@ class Station:
             "frames_rejected": dict(self.rejected),
             "products": self.products,
             "bad_products": self.bad_products,
+            "event_copies": self.events.copies,
             "clock": dataclasses.asdict(estimate) if estimate is not None else None,
             "bytes_sent": dict(counters.bytes_sent),
             "bytes_received": dict(counters.bytes_received),

@@ -32,6 +32,7 @@ _IF_LATE = Field("if_late", "choice", choices=LATE, help="what to do if that tim
 _SLOT = Field("slot", "text", 1, 24, help="what is updated, such as parameters")
 _LEFT = Field("version", "int", 1, U32, help="version that is in use and shall not be")
 _SHA256 = Field("digest", "bytes", 8, 8, help="first 8 bytes of its SHA-256; zeros for version 0")
+_SERIAL = Field("serial", "int", high=U32, help="number of the event; each start of the process skips some")
 _EMBEDDED = Field(
     "command", "bytes", 1, MAX_EMBEDDED_BYTES, help="the telecommand to execute: its id and its arguments"
 )
@@ -42,9 +43,10 @@ def _count(name: str, help: str, high: int = U32, unit: str = "") -> Field:
 
 
 def _telemetry(id: int, name: str, help: str, *fields: Field, severity: str = "") -> Definition:
-    """A packet with a secondary header: the on-board time at which it was made."""
+    """A packet with a secondary header, the on-board time at which it was made; an event also has its serial number."""
     time = Field("t_s", "time", high=MAX_S, unit="s", help="on-board time")
-    return Definition(id, name, help, (time, *fields), severity=severity)
+    serial = (_SERIAL,) if severity else ()
+    return Definition(id, name, help, (time, *serial, *fields), severity=severity)
 
 
 TELECOMMANDS = (
@@ -72,6 +74,15 @@ TELECOMMANDS = (
             _TASK,
             Field("rows", "choice", choices=ROWS, help="municipalities: all, or those without a label"),
             Field("levels", "int", 2, 255, help="counts that a row is rounded to: no proportion moves by 1 / levels"),
+        ),
+    ),
+    Definition(
+        9,
+        "confirm-events",
+        "Tell that the ground has these events: they are not sent again. Stations do so by themselves.",
+        (
+            Field("first", "int", high=U32, help="serial number of the first one"),
+            Field("last", "int", high=U32, help="serial number of the last one"),
         ),
     ),
     Definition(20, "adjust-time", "Correct the on-board time by what the ground has measured.", (_ADJUST,)),

@@ -176,7 +176,11 @@ def _states() -> list[bytes]:
     ground.submit(File("labels", FileKind.LABEL_SET, bytes(500)))
     ground.send(Telecommand("ping", {"echo": 3}))
     space = _end("space")
-    space.send(Telemetry("restarted", {"t_s": 0.0, "incarnation": 1, "checkpoint_generation": 0, "cause": "start"}))
+    space.send(
+        Telemetry(
+            "restarted", {"t_s": 0.0, "serial": 1, "incarnation": 1, "checkpoint_generation": 0, "cause": "start"}
+        )
+    )
     return [ground.save(), space.save()]
 
 

@@ -198,7 +198,7 @@ def conversation(keys: KeyRing) -> list[Captured]:
     ground.set_contact(True, 0.0)
     ground.send(Telecommand("ping", {"echo": 77}))
     ground.submit(File("labels-1-1", FileKind.LABEL_SET, bytes(300)))
-    space.send(Telemetry("task-changed", {"t_s": 5.0, "task_id": 3}))
+    space.send(Telemetry("task-changed", {"t_s": 5.0, "serial": 1, "task_id": 3}))
     frames, t = [], 0.0
     for _ in range(12):
         for name, here, there in (("up", ground, space), ("down", space, ground)):

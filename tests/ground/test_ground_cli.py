@@ -222,12 +222,14 @@ def test_a_model_that_came_down_says_what_it_is(tmp_path: Path) -> None:
 
 def test_an_event_log_that_came_down_is_printed_by_name_with_time_and_values(tmp_path: Path) -> None:
     path = tmp_path / "event-log-2-7"
-    ready = Telemetry("model-ready", {"t_s": 90.5, "task_id": 3, "label_version": 4, "model_digest": bytes(range(8))})
+    sent = {"t_s": 90.5, "serial": 1, "task_id": 3, "label_version": 4, "model_digest": bytes(range(8))}
+    ready = Telemetry("model-ready", sent)
     path.write_bytes(event_log.pack(event_log.LoggedEvents(2, 99.0, {"model-ready": 7}, [ready])))
     facts = json.loads(run("products", "inspect", path, "--json").stdout)
     assert (facts["incarnation"], facts["made_s"], facts["count"]) == (2, 99.0, {"model-ready": 7})
     values = {"task_id": 3, "label_version": 4, "model_digest": "0001020304050607"}
-    assert facts["events"] == [{"name": "model-ready", "severity": "info", "t_s": 90.5, "values": values}]
+    head = {"serial": 1, "name": "model-ready", "severity": "info", "t_s": 90.5}
+    assert facts["events"] == [{**head, "values": values}]
     table = " ".join(run("products", "inspect", path).stdout.split())
     assert "90.500 s info model-ready task_id=3" in table and "count model-ready" in table
 

@@ -195,7 +195,7 @@ def test_a_product_that_cannot_be_decoded_is_counted_and_refused(tmp_path):
 def test_telemetry_is_in_the_log_when_a_pass_is_over(tmp_path):
     sky = Sky(tmp_path, [Order(0.0, Telecommand("ping", {"echo": 4}))])
     sky.space.send(Telemetry("pong", {"echo": 4, "t_s": 7.0}))
-    sky.space.send(Telemetry("task-changed", {"task_id": 2, "t_s": 8.0}))
+    sky.space.send(Telemetry("task-changed", {"task_id": 2, "t_s": 8.0, "serial": 5}))
     sky.run(401.0)
     lines = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
     assert sorted((kind, name) for _, kind, name, _ in lines) == [

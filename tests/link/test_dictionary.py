@@ -94,8 +94,8 @@ def test_a_telecommand_is_laid_out_as_its_page_says():
 
 
 def test_an_event_begins_with_its_time_as_a_ccsds_unsegmented_time_code():
-    apid, body = encode("task-changed", {"t_s": 1.75e9 + 0.5, "task_id": 2})
-    assert apid == Apid.EVENT and body == struct.pack(">IHBH", 1_750_000_000, 0x8000, 6, 2)
+    apid, body = encode("task-changed", {"t_s": 1.75e9 + 0.5, "serial": 70_000, "task_id": 2})
+    assert apid == Apid.EVENT and body == struct.pack(">IHBIH", 1_750_000_000, 0x8000, 6, 70_000, 2)
 
 
 def test_whole_numbers_of_numpy_are_whole_numbers():

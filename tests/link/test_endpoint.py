@@ -139,7 +139,7 @@ def test_numbers_too_old_to_remember_are_never_executed_again():
 
 def test_telemetry_and_events_come_down_in_contact_most_urgent_first():
     world = World()
-    event = {"t_s": 1.0, "task_id": 2}
+    event = {"t_s": 1.0, "serial": 3, "task_id": 2}
     world.space.endpoint.send(PONG)
     world.space.endpoint.send(Telemetry("task-changed", event), priority=1)
     world.run(50)

@@ -28,7 +28,7 @@ logs = st.builds(
 
 
 def a_log(n: int = 3) -> LoggedEvents:
-    kept = [Telemetry("task-changed", {"t_s": 100.0 + i, "task_id": i}) for i in range(n)]
+    kept = [Telemetry("task-changed", {"t_s": 100.0 + i, "serial": i, "task_id": i}) for i in range(n)]
     return LoggedEvents(2, 500.25, {"task-changed": 1000, "restarted": 1}, kept)
 
 
@@ -79,7 +79,7 @@ def test_a_length_octet_holds_every_event_of_the_dictionary() -> None:
         (bytes([1, 0, 0]), 1, 0, "ends within its 1 counts"),
         (bytes([9, 0, 0]), 0, 1, "ends within event 1 of 1"),
         (bytes([7, 0, 0, 0, 0, 0, 0, 255]), 0, 1, "event 1: .*no packet 255"),
-        (bytes([9, 0, 0, 0, 0, 0, 0, 6, 0, 1, 9]), 0, 1, "1 bytes too many after its events"),
+        (bytes([13, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 2, 0, 1, 9]), 0, 1, "1 bytes too many after its events"),
     ],
 )
 def test_what_is_not_as_declared_is_refused_with_its_place(
@@ -93,4 +93,4 @@ def test_what_is_no_event_is_not_put_into_a_log() -> None:
     with pytest.raises(CodecError, match="pong"):
         pack(event_log.LoggedEvents(1, 1.0, {"pong": 1}, []))
     with pytest.raises(CodecError, match=r"task-changed\.task_id"):
-        pack(event_log.LoggedEvents(1, 1.0, {}, [Telemetry("task-changed", {"t_s": 1.0, "task_id": -1})]))
+        pack(event_log.LoggedEvents(1, 1.0, {}, [Telemetry("task-changed", {"t_s": 1.0, "serial": 0, "task_id": -1})]))

@@ -190,8 +190,7 @@ def operations(tmp_path_factory):
     """The built-in scenario of operations: a drifting clock, a kill between upload and time tag, a sequence."""
     directory = tmp_path_factory.mktemp("operations")
     operations = load_scenario("operations")
-    quiet = dataclasses.replace(operations, radio=dataclasses.replace(operations.radio, loss="none"))  # events go once
-    return directory, fly(make_plan(quiet), directory, in_process=True)[1]
+    return directory, fly(make_plan(operations), directory, in_process=True)[1]
 
 
 def test_telecommands_are_executed_at_their_time_out_of_view_and_after_a_kill(operations):
