@@ -113,7 +113,7 @@ class Executive:
         outputs = self._ask_recorder()
         in_contact = self.endpoint.in_contact(t)
         if in_contact and not self._in_contact:
-            self.log.send_again()
+            self.log.begin_contact(t)
         self._in_contact = in_contact
         if in_contact:
             self._tell()
@@ -311,7 +311,7 @@ class Executive:
 
     def _send_events(self) -> None:
         room = self.config.link.max_queued_packets // 2 - self.endpoint.queued_packets
-        for event in self.log.take(room):
+        for event in self.log.take(room, self.t):
             self.endpoint.send(event, EVENT_PRIORITY)
 
     def _transmit(self) -> list[Output]:
@@ -460,7 +460,8 @@ class Executive:
         due = min(due, max(self.commanding.due_s(), self._write_s))
         if self.endpoint.in_contact(self.t):
             radio_s = max(self.endpoint.next_due(self.t), self._radio_free_s)
-            due = min(due, max(radio_s, self._write_s) if self.endpoint.needs_save else radio_s, self._housekeeping_s)
+            due = min(due, max(radio_s, self._write_s) if self.endpoint.needs_save else radio_s)
+            due = min(due, self._housekeeping_s, self.log.repeat_s)
         return max(due, self.t)
 
     # What others see

@@ -11,15 +11,17 @@ from flight.link.definitions import U16, U32
 from flight.link.dictionary import Telemetry, decode, encode
 from flight.link.event_log import MAX_EVENTS, LoggedEvents
 from flight.link.state import entries, fields
+from flight.step import NEVER
 
 LOG_LENGTH = MAX_EVENTS
+REPEAT_S = 30.0
 
 
 class EventLog:
     """Events by name, and those that the ground has not confirmed: at most 256, the oldest give way; counts have all.
 
-    An event goes down once, again in the next contact, and again when one with a higher serial number is confirmed and
-    it is not: until the ground has it.
+    An event goes down until the ground has it: once, and again when one with a higher serial number is confirmed and it
+    is not, in a new contact, and within one after `REPEAT_S`, then twice that, and so on while nothing is confirmed.
     """
 
     def __init__(self) -> None:
@@ -28,6 +30,8 @@ class EventLog:
         self.unconfirmed: dict[int, Telemetry] = {}  # by serial number, the oldest first
         self._serial = 0  # of the next event
         self._sent: set[int] = set()
+        self._wait_s = REPEAT_S
+        self._repeat_s = NEVER  # mission time at which all that is not confirmed goes down again
 
     def add(self, t_s: float, name: str, **values: Any) -> None:
         """Log event `name` at on-board time `t_s`; FieldError if the values are not as the dictionary declares them."""
@@ -47,23 +51,37 @@ class EventLog:
         del self.unconfirmed[serial]
         self._sent.discard(serial)
 
-    def take(self, n: int) -> list[Telemetry]:
-        """Up to `n` events that go down now."""
+    def take(self, n: int, t: float) -> list[Telemetry]:
+        """Up to `n` events that go down at mission time `t`, in contact."""
+        if t >= self._repeat_s:
+            self._wait_s *= 2
+            self._send_again(t)
         if len(self._sent) == len(self.unconfirmed):
             return []
         serials = [serial for serial in self.unconfirmed if serial not in self._sent][: max(0, n)]
         self._sent.update(serials)
         return [self.unconfirmed[serial] for serial in serials]
 
-    def send_again(self) -> None:
-        """Let every event go down again that is not confirmed: a new contact has begun."""
+    def begin_contact(self, t: float) -> None:
+        """Let every event go down again that is not confirmed."""
+        self._wait_s = REPEAT_S
+        self._send_again(t)
+
+    def _send_again(self, t: float) -> None:
         self._sent.clear()
+        self._repeat_s = t + self._wait_s
+
+    @property
+    def repeat_s(self) -> float:
+        """Mission time at which there is something to send again."""
+        return self._repeat_s if self.unconfirmed else NEVER
 
     def confirm(self, first: int, last: int) -> None:
         """The ground has the events `first` to `last`; what was sent before them and is not confirmed got lost."""
         for serial in [serial for serial in self.unconfirmed if first <= serial <= last]:
             self._forget(serial)
         self._sent = {serial for serial in self._sent if serial > last}
+        self._wait_s = REPEAT_S
 
     def logged(self, incarnation: int, made_s: float) -> LoggedEvents:
         """The latest events and the counts of all, as a file has them."""
@@ -84,7 +102,7 @@ class EventLog:
         early = list(self.recent)
         self.recent.clear()
         self.unconfirmed.clear()
-        self.send_again()
+        self._sent.clear()
         serial, kept = fields(saved, "events", serial=int, unconfirmed=list)
         for apid, body in entries(kept, "events", int, bytes):
             declared, _, values = decode(apid, body)

@@ -356,8 +356,9 @@ class World:
         return [event for event in self.events if isinstance(event, kind)]
 
     def told(self, name: str) -> list[dict[str, Any]]:
-        """Values of all telemetry and events of that name that have come down."""
-        return [dict(event.values) for event in self.of(TelemetryReceived) if event.name == name]
+        """Values of all telemetry and events of that name that have come down; of an event that came twice, once."""
+        found = [dict(event.values) for event in self.of(TelemetryReceived) if event.name == name]
+        return [values for i, values in enumerate(found) if "serial" not in values or values not in found[:i]]
 
     def weights(self) -> str:
         assert self.flight is not None

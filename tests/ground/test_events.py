@@ -47,11 +47,11 @@ class Pass:
 
     def contact(self, loss: float | None = None) -> None:
         loss = self.loss if loss is None else loss
-        self.log.send_again()
+        self.log.begin_contact(self.t)
         for _ in range(4):
             self.t += CONFIRM_AFTER_S
             self.save()
-            for event in self.log.take(LOG_LENGTH):
+            for event in self.log.take(LOG_LENGTH, self.t):
                 n = int(event.values["reason"])
                 if self.chance.random() >= loss:
                     self.made[n] += self.heard.hear(event.values["serial"], event.values["t_s"], self.t)
