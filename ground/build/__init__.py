@@ -1,0 +1,1 @@
+"""Builds what flies besides Python: kernels compiled ahead of time, packed and sealed in a flight bundle."""
