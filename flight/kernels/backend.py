@@ -1,8 +1,8 @@
 """What runs the kernels: a shared object compiled ahead of time, numba, or neither.
 
-    backend = choose("auto", library)        # aot if there is a library, else jit if numba is installed, else numpy
-    backend.name                             # "aot", "jit" or "numpy"
-    backend.arithmetic(x, y, n)              # a kernel of the registry, on numpy arrays
+    backend = choose("auto", library)  # aot if there is a library, else jit if numba is installed, else numpy
+    backend.name                       # "aot", "jit" or "numpy"
+    backend.arithmetic(x, y, n)        # a kernel of the registry, on numpy arrays
 
 `aot` and `jit` give the same bits. With `numpy` there are no kernels: learners compute in numpy and decoders in plain
 Python (`compiled` is False); its results are near those of the kernels, not the same.
@@ -30,7 +30,7 @@ class BackendError(RuntimeError):
 class Backend:
     """Kernels of the registry as attributes, each bound when it is first used; `name` is that of the backend."""
 
-    def __init__(self, name: str, address: Callable[[Kernel], int] | None) -> None:
+    def __init__(self, name: str, address: Callable[[Kernel], int] | None = None) -> None:
         self.name = name
         self._address = address
 
@@ -62,12 +62,13 @@ class Backend:
 _IN_USE: dict[str, Backend] = {}  # a process has one copy of compiled code, as it has one of a shared object
 
 
-def choose(name: str = AUTO, library: Path | None = None) -> Backend:
+def choose(name: str = AUTO, library: Path | None = None, may_compile: bool = True) -> Backend:
     """The backend `name`, or with "auto" the first of aot, jit and numpy that can be had here.
 
     Args:
         name: one of `CHOICES`.
         library: shared object of kernels compiled ahead of time; without one there is no `aot`.
+        may_compile: whether "auto" may be `jit`, which takes up to a minute to compile before its first results.
 
     Raises:
         ValueError: there is no backend of that name.
@@ -79,8 +80,8 @@ def choose(name: str = AUTO, library: Path | None = None) -> Backend:
         raise BackendError("kernels = 'aot' needs a library of kernels, which a flight bundle carries (--bundle)")
     if library is not None and name in (AUTO, AOT):
         return ahead_of_time(library)
-    if name == NUMPY or (name == AUTO and not kernels.has_jit()):
-        return Backend(NUMPY, None)
+    if name == NUMPY or (name == AUTO and not (may_compile and kernels.has_jit())):
+        return Backend(NUMPY)
     return in_use(JIT)
 
 

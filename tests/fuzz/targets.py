@@ -178,7 +178,8 @@ def _states() -> list[bytes]:
     space = _end("space")
     space.send(
         Telemetry(
-            "restarted", {"t_s": 0.0, "serial": 1, "incarnation": 1, "checkpoint_generation": 0, "cause": "start"}
+            "restarted",
+            {"t_s": 0.0, "serial": 1, "incarnation": 1, "checkpoint_generation": 0, "cause": "", "kernels": "jit"},
         )
     )
     return [ground.save(), space.save()]
