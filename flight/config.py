@@ -182,11 +182,17 @@ def _value(hint: Any, value: Any, path: str, limits: dict[str, Any]) -> Any:
 def load(path: Path) -> FlightConfig:
     """The configuration in a TOML file; what it leaves out keeps its default."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse(path.read_bytes(), str(path))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
+
+
+def parse(data: bytes, where: str) -> FlightConfig:
+    """The configuration in the bytes of a TOML file, which is called `where` if it cannot be read."""
+    try:
+        values = tomllib.loads(data.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{where}: {error}") from error
     return build(FlightConfig, values)
 
 

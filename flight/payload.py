@@ -378,7 +378,7 @@ class Payload:
     def packed(self, made: Product | MunicipalProduct) -> File:
         """A product as the file that goes down."""
         name = f"{made.task_id}-{made.label_version}-{self.progress.products}"
-        backend = self.config.executive.kernels
+        backend = self.backend.decoders
         if isinstance(made, Product):
             return File(f"product-{name}", FileKind.PRODUCT, product.pack(made, backend))
         if self.kept is None:

@@ -50,10 +50,21 @@ class Backend:
         if self._address is None:
             raise AttributeError(f"kernel {name!r}: backend {self.name!r} has no kernels; see Backend.compiled")
         kernel = BY_NAME[name]
-        keep = self._address(kernel)
-        bound = bind(kernel, keep)
+        bound = bind(kernel, self._address(kernel))
         setattr(self, name, bound)
         return bound
+
+    @property
+    def used(self) -> frozenset[str]:
+        """Names of the kernels that were bound so far."""
+        return frozenset(vars(self)) & frozenset(BY_NAME)
+
+    def renewed(self) -> Backend:
+        """The same kernels, with none of them bound yet; decoders use these from now on."""
+        fresh = Backend(self.name, self._address)
+        if self.compiled:
+            _IN_USE[self.name] = fresh
+        return fresh
 
     def __repr__(self) -> str:
         return f"Backend({self.name})"
@@ -91,7 +102,7 @@ def ahead_of_time(library: Path) -> Backend:
     From then on `flight.kernels.load(..., AOT)` gives its decoders.
     """
     try:
-        opened = ctypes.CDLL(str(library.resolve()))
+        opened = ctypes.CDLL(str(library.absolute()))
         found = (ctypes.c_char * 17).in_dll(opened, ABI_SYMBOL).value.decode("ascii", "replace")
     except (OSError, ValueError) as error:
         raise BackendError(f"{library}: not a library of kernels for this machine: {error}") from error
@@ -117,12 +128,13 @@ def in_use(name: str) -> Backend:
 def _just_in_time() -> Backend:
     if not kernels.has_jit():
         raise BackendError("kernels = 'jit' needs numba: pip install 'swath[jit]'")
-    keep: list[Any] = []  # compiled code lives as long as its CFunc
+    keep: dict[str, Any] = {}  # compiled code lives as long as its CFunc
 
     def address(kernel: Kernel) -> int:
         from flight.kernels.compiled import entry
 
-        keep.append(entry(kernel))
-        return int(keep[-1].address)
+        if kernel.name not in keep:
+            keep[kernel.name] = entry(kernel)
+        return int(keep[kernel.name].address)
 
     return Backend(JIT, address)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 
+from ground.build import BuildError
 from ground.build.elf import undefined_symbols
 from ground.build.targets import HOST, Target
 
@@ -16,10 +17,6 @@ from ground.build.targets import HOST, Target
 # (`raise` is called by its division of 64-bit integers on armv7, when the divisor is 0.)
 ALLOWED = frozenset({"memcpy", "memmove", "memset", "floor", "floorf", "raise"})
 _PAGE_BYTES = 16384  # the largest page of the kernels that boards run: Raspberry Pi 5
-
-
-class BuildError(RuntimeError):
-    """Kernels that could not be compiled, linked or accepted; the message says what to do."""
 
 
 def shared_object(text: str, target: Target, out: Path) -> None:

@@ -9,27 +9,37 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
+
+import llvmlite
+import llvmlite.binding as llvm
+import numba
+
+from flight.kernels.compiled import entry, sources
+from flight.kernels.registry import ABI_SYMBOL, KERNELS, abi
+from ground.files import replaced
 
 _SETTINGS = {"NUMBA_OPT": "0", "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_ENABLE_AVX": "0"}
 
 
 def intermediate() -> str:
-    """The text, with every kernel of the registry under its symbol and nothing else visible."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "kernels.ll"
-        environment = {**os.environ, **_SETTINGS, "PYTHONPATH": os.pathsep.join(sys.path)}
-        subprocess.run([sys.executable, "-m", "ground.build.front", str(out)], env=environment, check=True)
-        return out.read_text(encoding="utf-8")
+    """The text, with every kernel of the registry under its symbol and nothing else visible.
+
+    It is kept in the user's cache directory until the source of a kernel, or a version of numba, changes.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "swath"
+    kept = cache / f"kernels-{sources()}-{numba.__version__}-{llvmlite.__version__}.ll"
+    if not kept.is_file():
+        cache.mkdir(parents=True, exist_ok=True)
+        for old in cache.glob("kernels-*.ll"):
+            old.unlink(missing_ok=True)
+        with replaced(kept) as out:
+            environment = {**os.environ, **_SETTINGS, "PYTHONPATH": os.pathsep.join(sys.path)}
+            subprocess.run([sys.executable, "-m", "ground.build.front", str(out)], env=environment, check=True)
+    return kept.read_text(encoding="utf-8")
 
 
 def _write(out: Path) -> None:
-    import llvmlite.binding as llvm
-
-    from flight.kernels.compiled import entry
-    from flight.kernels.registry import ABI_SYMBOL, KERNELS, abi
-
     whole = llvm.parse_assembly(f'@{ABI_SYMBOL} = constant [17 x i8] c"{abi()}\\00"')
     for kernel in KERNELS:
         compiled = entry(kernel, cached=False)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 
-import llvmlite.binding as llvm
-
 from flight.processor import features
+from ground.build import BuildError
 
 
 @dataclass(frozen=True)
@@ -55,17 +54,19 @@ NAMES = (HOST, *(target.name for target in _CROSS))
 
 
 def target(name: str) -> Target:
-    """The target called `name`; ValueError if there is none."""
+    """The target called `name`; BuildError if there is none."""
     if name == HOST:
         return _host()
     for each in _CROSS:
         if each.name == name:
             return each
-    raise ValueError(f"target {name!r} is not one of {', '.join(NAMES)}")
+    raise BuildError(f"target {name!r} is not one of {', '.join(NAMES)}")
 
 
 def _host() -> Target:
     """This machine, with every feature that its processor has."""
+    import llvmlite.binding as llvm
+
     machine = platform.machine()
     attributes = llvm.get_host_cpu_features().flatten()
     triple = f"{machine}-unknown-linux-gnu"
