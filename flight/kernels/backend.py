@@ -32,25 +32,25 @@ class Backend:
 
     def __init__(self, name: str, address: Callable[[Kernel], int] | None = None) -> None:
         self.name = name
-        self._address = address
+        self.address = address
 
     @property
     def compiled(self) -> bool:
         """Whether there are kernels."""
-        return self._address is not None
+        return self.address is not None
 
     @property
     def decoders(self) -> str:
         """The name of this backend for `flight.kernels.load`, which has the kernels of decoders in plain Python too."""
-        return kernels.PYTHON if self._address is None else self.name
+        return kernels.PYTHON if self.address is None else self.name
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_") or name not in BY_NAME:
             raise AttributeError(f"there is no kernel {name!r} in flight.kernels.registry")
-        if self._address is None:
+        if self.address is None:
             raise AttributeError(f"kernel {name!r}: backend {self.name!r} has no kernels; see Backend.compiled")
         kernel = BY_NAME[name]
-        bound = bind(kernel, self._address(kernel))
+        bound = bind(kernel, self.address(kernel))
         setattr(self, name, bound)
         return bound
 
@@ -61,10 +61,7 @@ class Backend:
 
     def renewed(self) -> Backend:
         """The same kernels, with none of them bound yet; decoders use these from now on."""
-        fresh = Backend(self.name, self._address)
-        if self.compiled:
-            _IN_USE[self.name] = fresh
-        return fresh
+        return put_in_use(Backend(self.name, self.address))
 
     def __repr__(self) -> str:
         return f"Backend({self.name})"
@@ -93,6 +90,8 @@ def choose(name: str = AUTO, library: Path | None = None, may_compile: bool = Tr
         return ahead_of_time(library)
     if name == NUMPY or (name == AUTO and not (may_compile and kernels.has_jit())):
         return Backend(NUMPY)
+    if not kernels.has_jit():
+        raise BackendError("kernels = 'jit' needs numba: pip install 'swath[jit]'")
     return in_use(JIT)
 
 
@@ -112,8 +111,14 @@ def ahead_of_time(library: Path) -> Backend:
     def address(kernel: Kernel) -> int:
         return ctypes.cast(getattr(opened, kernel.symbol), ctypes.c_void_p).value or 0
 
-    _IN_USE[AOT] = Backend(AOT, address)
-    return _IN_USE[AOT]
+    return put_in_use(Backend(AOT, address))
+
+
+def put_in_use(backend: Backend) -> Backend:
+    """Let `flight.kernels.load` give decoders of `backend` from now on."""
+    if backend.compiled:
+        _IN_USE[backend.name] = backend
+    return backend
 
 
 def in_use(name: str) -> Backend:
@@ -126,8 +131,6 @@ def in_use(name: str) -> Backend:
 
 
 def _just_in_time() -> Backend:
-    if not kernels.has_jit():
-        raise BackendError("kernels = 'jit' needs numba: pip install 'swath[jit]'")
     keep: dict[str, Any] = {}  # compiled code lives as long as its CFunc
 
     def address(kernel: Kernel) -> int:

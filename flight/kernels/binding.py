@@ -30,7 +30,7 @@ def bind(kernel: Kernel, address: int) -> Callable[..., Any]:
     grouped = any(each.group >= 0 for each in parameters)
 
     def call(*arguments: Any) -> Any:
-        given: Sequence[Any] = tuple(_flat(arguments)) if grouped else arguments
+        given: Sequence[Any] = tuple(flat(arguments)) if grouped else arguments
         if len(given) != len(checks):
             raise TypeError(f"kernel {kernel.name}: takes {len(checks)} arguments, got {len(given)}")
         values = []
@@ -49,7 +49,8 @@ def bind(kernel: Kernel, address: int) -> Callable[..., Any]:
     return call
 
 
-def _flat(arguments: Sequence[Any]) -> Iterator[Any]:
+def flat(arguments: Sequence[Any]) -> Iterator[Any]:
+    """Arguments as C has them: the parts of tuples in a row."""
     for argument in arguments:
         if isinstance(argument, tuple):
             yield from argument

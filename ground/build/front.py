@@ -21,17 +21,19 @@ from ground.files import replaced
 
 _SETTINGS = {"NUMBA_OPT": "0", "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_ENABLE_AVX": "0"}
 
+_KEPT = 8  # texts, of some 10 MB
+
 
 def intermediate() -> str:
     """The text, with every kernel of the registry under its symbol and nothing else visible.
 
-    It is kept in the user's cache directory until the source of a kernel, or a version of numba, changes.
+    The texts of the latest few sources are kept in the user's cache directory.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "swath"
     kept = cache / f"kernels-{sources()}-{numba.__version__}-{llvmlite.__version__}.ll"
     if not kept.is_file():
         cache.mkdir(parents=True, exist_ok=True)
-        for old in cache.glob("kernels-*.ll"):
+        for old in sorted(cache.glob("kernels-*.ll"), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
             old.unlink(missing_ok=True)
         with replaced(kept) as out:
             environment = {**os.environ, **_SETTINGS, "PYTHONPATH": os.pathsep.join(sys.path)}

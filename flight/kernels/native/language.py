@@ -57,6 +57,7 @@ def _compiled(name: str) -> ModuleType:
     """A copy of module `name` in which each function, its own or imported from another kernel file, is a helper."""
     plain = sys.modules[name]
     copy = ModuleType(f"{name}_compiled", plain.__doc__)
+    sys.modules[copy.__name__] = copy  # where numba looks for the globals of functions in its cache
     for key, value in vars(plain).items():
         if not isinstance(value, FunctionType):
             vars(copy).setdefault(key, value)
