@@ -25,7 +25,7 @@ def shared_object(text: str, target: Target, out: Path) -> None:
     machine_code = object_code(text, target)
     made = out.with_suffix(".o")
     made.write_bytes(machine_code)
-    options = ["-shared", "-nostartfiles", "-s", "-Wl,--build-id=none,--hash-style=gnu,--as-needed,-z,now"]
+    options = ["-shared", "-nostartfiles", "-s", "-Wl,--build-id=none,--hash-style=gnu,--as-needed,-z,norelro"]
     page = f"-Wl,-z,max-page-size={_PAGE_BYTES},-z,noseparate-code"
     result = subprocess.run(
         [linker, *options, page, str(made), "-lm", "-o", str(out)], capture_output=True, text=True, check=False

@@ -15,12 +15,12 @@ _code_rows, _code_order = from_python(composition.code_rows), from_python(compos
 _code_present, _code_runs = from_python(composition.code_present), from_python(composition.code_runs)
 _membership, _overlaps = from_python(member.membership), from_python(over.overlaps)
 _names, _numbers = from_python(listed.names), from_python(listed.numbers)
-_ANY = 1 << 40  # lengths are the callers' to know: kernels are told how far to go
 
 
 @inlined
 def _at(pointer: Any) -> Any:
-    return carray(pointer, _ANY)
+    """An array of length 0: kernels are told how far to go, and what numba adds to a negative index folds away."""
+    return carray(pointer, 0)
 
 
 # fmt: off
