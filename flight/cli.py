@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     listen.add_argument("--at", default="tcp://0.0.0.0:7700", help="where desks reach this board (default %(default)s)")
     listen.add_argument("--keys", type=Path, required=True, help="the board's keys (swath-ground keys flatsat)")
     listen.add_argument("--state", type=Path, required=True, help="directory for the state of missions")
+    listen.add_argument("--bundle", type=Path, help="flight bundle whose kernels missions fly with")
     doctor = commands.add_parser("doctor", help="look this board over: what is missing, and how to mend it")
     doctor.add_argument("--state", type=Path, help="the state directory, to look at it and its disk as well")
     doctor.add_argument("--keys", type=Path, help="the key file, to look at it as well")
@@ -190,7 +191,7 @@ def _listen(options: argparse.Namespace) -> int:
     from flight.flatsat import FlatSat
 
     try:
-        board = FlatSat(options.at, options.keys, options.state)
+        board = FlatSat(options.at, options.keys, options.state, options.bundle)
     except (CurveError, ValueError, OSError, zmq.ZMQError) as error:
         print(f"swath-flight: {error}", file=sys.stderr)
         return 2
