@@ -93,7 +93,7 @@ def test_the_ground_is_told_which_kernels_compute(bundle, tmp_path):
     backend = parse(bundle.read_bytes(), KEYS).kernels()
     flight = Executive(FlightConfig(), KEYS, Store(tmp_path), backend=backend)
     flight.step(0.0, [])
-    (restarted,) = [each for each in flight.log.unsent if each.name == "restarted"]
+    (restarted,) = [each for each in flight.log.recent if each.name == "restarted"]
     assert restarted.values["kernels"] == flight.report()["kernels"] == "aot"
     assert flight.payload.learner.backend is backend
 
