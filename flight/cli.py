@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING
 from flight import __version__
 
 if TYPE_CHECKING:
+    from flight.config import FlightConfig
     from flight.curve import Curve
     from flight.edge import PortSpec
+    from flight.kernels.backend import Backend
+    from flight.link.keys import KeyRing
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--state", type=Path, required=True, help="directory that holds everything that survives")
         command.add_argument("--keys", type=Path, required=True, help="key file (swath-ground keys new)")
         command.add_argument("--config", type=Path, help="configuration (TOML); what it leaves out keeps its default")
+        command.add_argument("--bundle", type=Path, help="flight bundle (swath-ground build): kernels, configuration")
         command.add_argument(
             "--radio", required=True, help="ZeroMQ endpoint of the radio, such as tcp://127.0.0.1:7001"
         )
@@ -46,10 +50,16 @@ def parser() -> argparse.ArgumentParser:
     listen.add_argument("--at", default="tcp://0.0.0.0:7700", help="where desks reach this board (default %(default)s)")
     listen.add_argument("--keys", type=Path, required=True, help="the board's keys (swath-ground keys flatsat)")
     listen.add_argument("--state", type=Path, required=True, help="directory for the state of missions")
+    listen.add_argument("--bundle", type=Path, help="flight bundle whose kernels missions fly with")
     doctor = commands.add_parser("doctor", help="look this board over: what is missing, and how to mend it")
     doctor.add_argument("--state", type=Path, help="the state directory, to look at it and its disk as well")
     doctor.add_argument("--keys", type=Path, help="the key file, to look at it as well")
     doctor.add_argument("--json", action="store_true", help="one JSON object")
+    test = commands.add_parser("selftest", help="check kernels, codecs and store against known answers")
+    test.add_argument("--bundle", type=Path, help="flight bundle whose kernels are tested; without, what is installed")
+    test.add_argument("--keys", type=Path, help="key file: checks the bundle's seal too")
+    test.add_argument("--kernels", default="auto", help="what is tested: aot, jit, numpy, or auto, the first there is")
+    test.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     status = commands.add_parser("status", help="say what a state directory holds")
     status.add_argument("--state", type=Path, required=True, help="the state directory")
     return top
@@ -67,6 +77,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _listen(options)
     if options.command == "doctor":
         return _doctor(options)
+    if options.command == "selftest":
+        return _selftest(options)
     return _status(options.state)
 
 
@@ -80,12 +92,14 @@ def _supervise(options: argparse.Namespace, arguments: list[str]) -> int:
 
 
 def _core(options: argparse.Namespace) -> int:
+    from flight.bundle import BundleError
     from flight.caps import die_with_parent, limit_data, lower_priority
     from flight.clock import ScaledClock, unix_s
-    from flight.config import ConfigError, FlightConfig, load
+    from flight.config import ConfigError
     from flight.curve import CurveError
     from flight.edge import EdgeError
     from flight.executive import Executive
+    from flight.kernels.backend import BackendError
     from flight.learn import LEARNERS
     from flight.link.keys import KeyFileError, KeyRing
     from flight.runner import run_clocked, run_stepped
@@ -95,18 +109,20 @@ def _core(options: argparse.Namespace) -> int:
     if os.environ.get("SWATH_PARENT_PID"):
         die_with_parent()
     try:
-        config = load(options.config) if options.config else FlightConfig()
+        keys = KeyRing.load(options.keys)
+        config, backend = _configured(options, keys)
         if config.learner.name not in LEARNERS:
             raise ConfigError(f"learner.name: {config.learner.name!r} is unknown; known are {', '.join(LEARNERS)}")
-        keys = KeyRing.load(options.keys)
         store = Store(options.state)
         ports, curve = _ports(options)
-    except (ConfigError, KeyFileError, CurveError, OSError) as error:
+    except (ConfigError, KeyFileError, CurveError, BundleError, BackendError, OSError) as error:
         print(f"swath-flight: {error}", file=sys.stderr)
         return EXIT_CONFIG
     lower_priority(config.caps.nice)
     cause = os.environ.get("SWATH_LAST_CAUSE", "")
-    core = Executive(config, keys, store, cause, on_ready=lambda: limit_data(config.caps.headroom_bytes))
+    core = Executive(
+        config, keys, store, cause, on_ready=lambda: limit_data(config.caps.headroom_bytes), backend=backend
+    )
     try:
         if options.control and options.epoch is None:
             run_stepped(core, "flight", ports, options.control, curve)
@@ -125,6 +141,47 @@ def _core(options: argparse.Namespace) -> int:
     return 0
 
 
+def _configured(options: argparse.Namespace, keys: KeyRing) -> tuple[FlightConfig, Backend]:
+    """The configuration, and the kernels that it asks for; errors as they come, ConfigError for an unknown backend."""
+    from flight import bundle as bundles
+    from flight.config import ConfigError, FlightConfig, load, parse
+    from flight.kernels.backend import CHOICES, choose
+
+    bundle = bundles.load(options.bundle, keys) if options.bundle else None
+    if options.config is not None:
+        config = load(options.config)
+    elif bundle is not None and bundles.CONFIG in bundle.files:
+        config = parse(bundle.files[bundles.CONFIG], f"{options.bundle}: {bundles.CONFIG}")
+    else:
+        config = FlightConfig()
+    name = config.executive.kernels
+    if name not in CHOICES:
+        raise ConfigError(f"executive.kernels: {name!r} is unknown; known are {', '.join(CHOICES)}")
+    if bundle is not None:
+        bundle.manifest.check_here()
+        if name in ("auto", "aot"):
+            return config, bundle.kernels()
+    return config, choose(name, may_compile=not options.control)
+
+
+def _selftest(options: argparse.Namespace) -> int:
+    from flight import bundle as bundles
+    from flight.kernels.backend import BackendError, choose
+    from flight.link.keys import KeyFileError, KeyRing
+    from flight.selftest import report, run
+    from flight.supervisor import EXIT_CONFIG
+
+    try:
+        keys = KeyRing.load(options.keys) if options.keys else None
+        backend = bundles.load(options.bundle, keys).kernels() if options.bundle else choose(options.kernels)
+    except (bundles.BundleError, BackendError, KeyFileError, ValueError) as error:
+        print(f"swath-flight: {error}", file=sys.stderr)
+        return EXIT_CONFIG
+    verdict = run(backend)
+    print(report(verdict, options.json))
+    return 0 if verdict.passed else 1
+
+
 def _listen(options: argparse.Namespace) -> int:
     import signal
 
@@ -134,7 +191,7 @@ def _listen(options: argparse.Namespace) -> int:
     from flight.flatsat import FlatSat
 
     try:
-        board = FlatSat(options.at, options.keys, options.state)
+        board = FlatSat(options.at, options.keys, options.state, options.bundle)
     except (CurveError, ValueError, OSError, zmq.ZMQError) as error:
         print(f"swath-flight: {error}", file=sys.stderr)
         return 2

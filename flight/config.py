@@ -89,7 +89,9 @@ class ExecutiveConfig:
     settle_s: float = limited(10.0, 0, 3600, "training waits until no chip has come for so long, unless labels came")
     archive_bytes: int = limited(64 << 20, 0, 1 << 36, "disk for summaries of past chips, to predict them again")
     max_tasks: int = limited(8, 1, 64, "label sets of different tasks kept on board")
-    kernels: str = described("python", "what runs the kernels of decoders: python, or jit if numba is on board")
+    kernels: str = described(
+        "auto", "what runs decoders and learners: aot, jit, numpy, or the first that is on board (simulated: not jit)"
+    )
     product_levels: int = limited(64, 2, 255, "counts that a downlinked proportion is rounded to")
     product_chips: int = limited(2048, 1, 65536, "chips in one product file")
     quick_look_chips: int = limited(8, 1, 64, "side of a quick-look's blocks [chips]; 1: no quick-looks")
@@ -180,11 +182,17 @@ def _value(hint: Any, value: Any, path: str, limits: dict[str, Any]) -> Any:
 def load(path: Path) -> FlightConfig:
     """The configuration in a TOML file; what it leaves out keeps its default."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse(path.read_bytes(), str(path))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
+
+
+def parse(data: bytes, where: str) -> FlightConfig:
+    """The configuration in the bytes of a TOML file, which is called `where` if it cannot be read."""
+    try:
+        values = tomllib.loads(data.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{where}: {error}") from error
     return build(FlightConfig, values)
 
 

@@ -21,6 +21,7 @@ from flight.commanding import Commanding
 from flight.config import FlightConfig, LinkConfig
 from flight.errors import RefusedError
 from flight.ingest import ChipQueue
+from flight.kernels.backend import NUMPY, Backend
 from flight.link import events as link_events
 from flight.link.definitions import U16, U32
 from flight.link.dictionary import Telemetry
@@ -58,6 +59,7 @@ class Job:
 class Executive:
     """The flight core. `store` holds its state; `on_ready` is called once everything is allocated.
 
+    `backend` runs decoders and the learner; numpy if it is not given.
     `rss_bytes` reads the resident memory; above the cap, `step` saves everything and raises MemoryError.
     """
 
@@ -69,7 +71,9 @@ class Executive:
         cause: str = "",
         on_ready: Callable[[], object] = lambda: None,
         rss_bytes: Callable[[], int] | None = None,
+        backend: Backend | None = None,
     ) -> None:
+        self.backend = backend or Backend(NUMPY)
         self.config = config
         self.start_config = config  # what `config` was before updates of parameters
         self.keys = keys
@@ -132,9 +136,9 @@ class Executive:
         if state is not None:  # first, so that events carry the right time
             self.time.offset_s, self.time.times_set = state["time"]
         slots = {parameters.SLOT: parameters.slot(self)}
-        self.updates = Updates(slots, self.store, self.emit, self.config.executive.kernels)
+        self.updates = Updates(slots, self.store, self.emit, self.backend.decoders)
         self.updates.start()
-        self.payload = Payload(self.config, self.store, self.emit)
+        self.payload = Payload(self.config, self.store, self.emit, self.backend)
         if state is None:
             self.endpoint = Endpoint("space", self.config.link, self.keys, _unused_number(self.t, self.config.link))
             task_id = self.payload.learner.task_id
@@ -154,6 +158,7 @@ class Executive:
             incarnation=self.incarnation,
             checkpoint_generation=self.payload.checkpoint_generation,
             cause=short(self.cause),
+            kernels=self.backend.name,
         )
         self.save()
         self.up = True

@@ -61,7 +61,7 @@ _REQUESTS: dict[str, tuple[Any, ...]] = {
 class Flight:
     """The supervisor of one mission, with the state in `directory`."""
 
-    def __init__(self, directory: Path, keys: Path, protection: list[str], request: tuple[Any, ...]) -> None:
+    def __init__(self, directory: Path, keys: Path, options: list[str], request: tuple[Any, ...]) -> None:
         config, control, radio, camera, epoch, rate = request
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
@@ -69,7 +69,7 @@ class Flight:
         self.state = directory / "state"
         (directory / "flight.toml").write_text(config, encoding="utf-8")
         arguments = ["run", "--state", str(self.state), "--keys", str(keys), "--config", str(directory / "flight.toml")]
-        arguments += ["--radio", radio, "--camera", camera, "--control", control, *protection]
+        arguments += ["--radio", radio, "--camera", camera, "--control", control, *options]
         if epoch is not None:
             arguments += ["--epoch", repr(epoch), "--rate", repr(rate)]
         environment = one_blas_thread(dict(os.environ)) | {PARENT_VARIABLE: str(os.getpid())}
@@ -109,17 +109,18 @@ class Flight:
 class FlatSat:
     """Serves desks at `endpoint`; `keys` is the board's directory of keys, `state` holds the mission's directory.
 
+    Missions fly with the kernels of `bundle`, if it is given.
     CurveError if the keys do not fit; ValueError if `endpoint` would let strangers in.
     """
 
-    def __init__(self, endpoint: str, keys: Path, state: Path) -> None:
+    def __init__(self, endpoint: str, keys: Path, state: Path, bundle: Path | None = None) -> None:
         self.keys, self.directory = keys, state / "flatsat"
         curve = Curve.load(True, keys / CERTIFICATE, keys / PEERS) if (keys / CERTIFICATE).exists() else None
         if curve is None and leaves_machine(endpoint):
             raise ValueError(f"{endpoint}: other machines can reach it, and {keys / CERTIFICATE} is not there")
-        self.protection = (
-            ["--certificate", str(keys / CERTIFICATE), "--peers", str(keys / PEERS)] if curve is not None else []
-        )
+        self.options = [] if bundle is None else ["--bundle", str(bundle)]
+        if curve is not None:
+            self.options += ["--certificate", str(keys / CERTIFICATE), "--peers", str(keys / PEERS)]
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.socket = new_socket(self.context, zmq.ROUTER, endpoint)
         self.gate = Gate(self.context, {"flatsat": curve.peers}) if curve is not None else None
@@ -186,7 +187,7 @@ class FlatSat:
         for endpoint in request[:3]:
             if not endpoint.startswith("tcp://") or len(endpoint) > MAX_ENDPOINT_CHARS:
                 raise RefusedError(f"endpoint {endpoint[:MAX_ENDPOINT_CHARS]!r}: expected tcp://ADDRESS:PORT")
-        self.flight = Flight(self.directory, self.keys / KEYS, self.protection, (config, *request))
+        self.flight = Flight(self.directory, self.keys / KEYS, self.options, (config, *request))
         log.info("a mission begins")
         return ("started",)
 

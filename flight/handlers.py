@@ -35,7 +35,7 @@ def _set_task(flight: Executive, command: Telecommand) -> None:
 
 
 def _get_model(flight: Executive, command: Telecommand) -> None:
-    model = pack_model(flight.payload.model(), flight.config.executive.kernels)
+    model = pack_model(flight.payload.model(), flight.backend.decoders)
     flight.endpoint.submit(File(f"model-{flight.payload.task_id}", FileKind.MODEL, model), MODEL_PRIORITY)
 
 
@@ -64,7 +64,7 @@ def _adjust_time(flight: Executive, command: Telecommand) -> None:
 def _get_event_log(flight: Executive, command: Telecommand) -> None:
     log = flight.log.logged(flight.incarnation, flight.time.read(flight.t))
     name = f"event-log-{log.incarnation}-{sum(log.counts.values())}"
-    data = event_log.pack(log, flight.config.executive.kernels)
+    data = event_log.pack(log, flight.backend.decoders)
     flight.endpoint.submit(File(name, FileKind.EVENT_LOG, data), EVENT_LOG_PRIORITY)
 
 

@@ -7,11 +7,11 @@ after a reconnect. A connection over TCP is watched by heartbeats and taken up a
 from __future__ import annotations
 
 import logging
+import struct
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import zmq
-from zmq.utils.monitor import parse_monitor_message
 
 from flight.clock import wall_s
 
@@ -24,6 +24,7 @@ RECONNECT_MS, RECONNECT_MAX_MS = 200, 5000
 HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 1000, 5000
 REFUSED_RETRY_S = 1.0  # libzmq gives a connection up for good when a peer breaks the protocol: it is made again
 LOG_PERIOD_S = 10.0  # of wall time, between equal lines
+_EVENT = struct.Struct("=Hi")  # zmq_socket_monitor(3); pyzmq's own reader imports all of asyncio, 2 MB
 
 _OPTIONS = {
     zmq.LINGER: 0,
@@ -84,8 +85,7 @@ class Watch:
     def look(self) -> None:
         """Take in what has happened."""
         while self.monitor.poll(0):
-            message = parse_monitor_message(self.monitor.recv_multipart())
-            event, value = int(message["event"]), int(message["value"])
+            event, value = _EVENT.unpack(self.monitor.recv_multipart()[0])
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self.connections += 1
                 self.connected, self.why = True, ""

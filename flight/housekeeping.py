@@ -45,6 +45,7 @@ def housekeeping(executive: Executive) -> dict[str, Any]:
         "schedule_entries": len(executive.commanding.schedule),
         "sequence_id": executive.commanding.runner.sequence_id,
         "sequence_step": executive.commanding.runner.step,
+        "kernels": executive.backend.name,
     }
 
 
@@ -67,6 +68,7 @@ def report(executive: Executive) -> dict[str, Any]:
         "to_predict": executive.payload.to_predict,
         "checkpoint_generation": executive.payload.checkpoint_generation,
         "events": dict(executive.log.counts),
+        "kernels": executive.backend.name,
         "retask": vars(executive.retask) if executive.retask is not None and executive.retask.done else None,
         "chips_per_s": executive.ingested / executive.ingest_wall_s if executive.ingest_wall_s else None,
         "peak_rss_bytes": status_bytes("VmHWM"),

@@ -28,8 +28,9 @@ _FORMAT = 1
 class LabelStore:
     """The label sets in `store`; RefusedError for what is not there or does not fit."""
 
-    def __init__(self, config: FlightConfig, store: Store) -> None:
+    def __init__(self, config: FlightConfig, store: Store, decoders: str) -> None:
         self.config = config
+        self._decoders = decoders  # backend of the kernels that decode
         self.store = store
         self._order: tuple[int, MapOrder] | None = None  # digest of a region, and how tables are coded along its map
 
@@ -41,7 +42,7 @@ class LabelStore:
                 raise RefusedError(f"labels of unknown region {header.region_id}")
             order = self.order_of(where) if header.map_check is not None else None
             base = self._base(header.base) if header.base is not None else None
-            return labelset.unpack(data, self.config.link, order, base, self.config.executive.kernels)
+            return labelset.unpack(data, self.config.link, order, base, self._decoders)
         except CodecError as error:
             raise RefusedError(str(error)) from error
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from flight.config import FlightConfig
 from flight.errors import RefusedError
 from flight.ingest import Chip
+from flight.kernels.backend import NUMPY, Backend
 from flight.label_store import LabelStore, fitted
 from flight.learn import LEARNERS, Learner, StateError, load_state
 from flight.learn.features import check_chip_shape
@@ -66,15 +67,19 @@ class Look:
 
 
 class Payload:
-    """Region, labels, learner and archive of one flight process; `emit` logs an event by name and arguments."""
+    """Region, labels, learner and archive of one flight process; `emit` logs an event by name and arguments.
 
-    def __init__(self, config: FlightConfig, store: Store, emit: Emit) -> None:
+    `backend` runs decoders and the learner; numpy if it is not given.
+    """
+
+    def __init__(self, config: FlightConfig, store: Store, emit: Emit, backend: Backend | None = None) -> None:
+        self.backend = backend or Backend(NUMPY)
         self.config = config
         self.store = store
         self.emit = emit
         self.kept: Kept | None = None
         self.intake: RegionIntake | None = None
-        self._label_store = LabelStore(config, store)
+        self._label_store = LabelStore(config, store, self.backend.decoders)
         self.labels: LabelSet | None = None
         self.learner: Learner = self._new_learner()
         self.archive: Archive | None = None
@@ -107,7 +112,7 @@ class Payload:
     def begin_region(self, data: bytes) -> None:
         """Begin to decode a region file or a patch; RefusedError if it is none, or one of another region."""
         try:
-            self.intake = RegionIntake(data, self.kept, self.config.link, self.config.executive.kernels)
+            self.intake = RegionIntake(data, self.kept, self.config.link, self.backend.decoders)
         except CodecError as error:
             raise RefusedError(str(error)) from error
 
@@ -206,9 +211,9 @@ class Payload:
         self.emit("labels-loaded", task_id=labels.task_id, label_version=labels.version, rows=rows)
 
     def _new_learner(self) -> Learner:
-        return LEARNERS[self.config.learner.name](
-            seed=self.config.learner.seed, max_municipalities=self.config.link.max_municipalities
-        )
+        make = LEARNERS[self.config.learner.name]
+        learner = make(seed=self.config.learner.seed, max_municipalities=self.config.link.max_municipalities)
+        return learner.use(self.backend)
 
     # Chips
 
@@ -373,7 +378,7 @@ class Payload:
     def packed(self, made: Product | MunicipalProduct) -> File:
         """A product as the file that goes down."""
         name = f"{made.task_id}-{made.label_version}-{self.progress.products}"
-        backend = self.config.executive.kernels
+        backend = self.backend.decoders
         if isinstance(made, Product):
             return File(f"product-{name}", FileKind.PRODUCT, product.pack(made, backend))
         if self.kept is None:
@@ -465,7 +470,7 @@ class Payload:
     def _restored_learner(self, data: bytes) -> Learner | None:
         """The learner in a checkpoint; None, with an event, if it is not the one that is configured."""
         try:
-            learner = load_state(data)
+            learner = load_state(data, self.backend)
         except StateError as error:
             self.emit("record-damaged", record="checkpoint", reason=short(error))
             return None

@@ -13,7 +13,7 @@ import typer
 from flight.config import LinkConfig
 from flight.link import event_log, labelset, municipal, parcel, product, region, region_codec, region_patch
 from flight.link.pack import EVENT_LOG, MODEL, MUNICIPAL
-from ground import capture_cli, cfdp_cli, gis_cli, keys_cli, station_cli, update_cli
+from ground import build_cli, capture_cli, cfdp_cli, gis_cli, keys_cli, station_cli, update_cli
 from ground.archive import export
 from ground.console import MAX_FILE_BYTES, AsJson, Out, read_packed, told
 from ground.datasets import DatasetError, NpzImagery, open_imagery
@@ -71,6 +71,7 @@ for _name, _sub in {
 app.command()(log)
 app.command()(station_cli.station)
 app.command("spool")(station_cli.spool_files)
+app.command()(build_cli.build)
 
 Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="Imagery with labels, an npz file.")]
 

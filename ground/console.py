@@ -9,11 +9,13 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from flight.bundle import BundleError
 from flight.config import ConfigError, LinkConfig
 from flight.curve import CurveError
 from flight.edge import EdgeError
 from flight.link.keys import KeyFileError
 from flight.link.pack import CodecError
+from ground.build import BuildError
 from ground.capture import CaptureError
 from ground.datasets import DatasetError
 from ground.gis import GisError
@@ -26,6 +28,7 @@ T = TypeVar("T")
 
 _OF_FILES = (TableError, DatasetError, CodecError, ArchiveError, GisError, CaptureError, ConfigError)
 _OF_STATIONS = (KeyFileError, CurveError, SpoolError, EdgeError)
+_OF_BUNDLES = (BuildError, BundleError)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="File to write, whole or not at all.", dir_okay=False)]
@@ -36,7 +39,7 @@ def told() -> Iterator[None]:
     """Turn what a user can mend into a message on stderr and exit status 1."""
     try:
         yield
-    except (*_OF_FILES, *_OF_STATIONS) as error:
+    except (*_OF_FILES, *_OF_STATIONS, *_OF_BUNDLES) as error:
         typer.echo(f"swath-ground: {error}", err=True)
     except BrokenPipeError:  # the reader of our output has seen enough
         raise

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from flight.executive import Executive
+from flight.kernels.backend import choose
 from flight.link.keys import KeyRing
 from flight.store import Store
 from sim import hop, node
@@ -48,7 +49,10 @@ class InProcess:
         makers: dict[str, Callable[[], Any]] = {
             kind: (lambda kind=kind: node.make_core(kind, spec, plan.imagery)) for kind in node.KINDS
         }
-        makers["flight"] = lambda: Executive(config, KeyRing.load(spec / node.KEYS), Store(directory / "flight"))
+        backend = choose(config.executive.kernels, may_compile=False)
+        makers["flight"] = lambda: Executive(
+            config, KeyRing.load(spec / node.KEYS), Store(directory / "flight"), backend=backend
+        )
         self.nodes = [LocalNode(name, make) for name, make in makers.items()]
         self._state = directory / "flight"
 

@@ -2,6 +2,19 @@
 
 import os
 
+import pytest
+
 from flight.caps import one_blas_thread
 
 os.environ.update(one_blas_thread(dict(os.environ)))
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory):
+    """The shared object of all kernels for this machine."""
+    pytest.importorskip("numba")
+    from ground.build import bundle, targets
+
+    path = tmp_path_factory.mktemp("kernels") / "kernels.so"
+    path.write_bytes(bundle.library(targets.target("host")))
+    return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flight.kernels.backend import Backend
 from flight.learn import state as _state
 from flight.learn.base import Learner, NotReadyError
 from flight.learn.downconv import Downconv
@@ -27,9 +28,9 @@ __all__ = [
 ]
 
 
-def load_state(data: bytes) -> Learner:
-    """The learner, of whichever class, whose `state()` was `data`; StateError if it is none."""
+def load_state(data: bytes, backend: Backend | None = None) -> Learner:
+    """The learner, of whichever class, whose `state()` was `data`, on `backend`; StateError if it is none."""
     name = _state.unpack(data)[0].get("learner")
     if not isinstance(name, str) or name not in LEARNERS:
         raise StateError(f"state is of learner {name!r}, known are {', '.join(LEARNERS)}")
-    return LEARNERS[name].from_state(data)
+    return LEARNERS[name].from_state(data, backend)

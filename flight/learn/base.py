@@ -15,11 +15,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from flight.kernels.backend import AOT, JIT, NUMPY, Backend
 from flight.learn import checks, state
 from flight.learn.features import check_chip_shape
 from flight.learn.state import StateError
 
-BACKEND = "numpy"
 _MAX_COUNT = 1 << 62
 
 
@@ -39,6 +39,7 @@ class Learner(ABC):
         chip_shape_: (height, width, bands), fixed by the first chips; None before.
         labels_: float32 (n_municipalities, n_classes), the last label set; None before.
         n_chips_: chips given so far.
+        backend: what computes, see `use`; numpy unless told.
     """
 
     name: ClassVar[str]
@@ -50,10 +51,22 @@ class Learner(ABC):
     chip_shape_: tuple[int, int, int] | None = None
     labels_: NDArray[np.float32] | None = None
     n_chips_: int = 0
+    backend: Backend = Backend(NUMPY)
 
     def __init__(self, *, seed: int = 0, max_municipalities: int = 65535) -> None:
         self.seed = seed
         self.max_municipalities = max_municipalities
+
+    def use(self, backend: Backend) -> Self:
+        """Compute with `backend` (`flight.kernels.backend.choose`) instead of numpy, before any chips are given.
+
+        Compiled kernels give the same bits on every machine, whether `aot` or `jit`; numpy gives other ones. So a
+        learner that has chips may not change between the two: ValueError.
+        """
+        if self.chip_shape_ is not None and backend.compiled != self.backend.compiled:
+            raise ValueError(f"{self.name} has begun with {self.backend.name}, and cannot go on with {backend.name}")
+        self.backend = backend
+        return self
 
     def partial_fit(self, chips: object, bag: object, weight: object = None, *, number: object = None) -> Self:
         """Take in chips, whatever labels there are.
@@ -178,7 +191,7 @@ class Learner(ABC):
             "learner": self.name,
             "params": self.params(),
             "seed": self.seed,
-            "backend": BACKEND,
+            "backend": self.backend.name,
             "features": self._feature_digest() if self.chip_shape_ else "",
             "region_id": self.region_id,
             "task_id": self.task_id,
@@ -190,15 +203,21 @@ class Learner(ABC):
         return state.pack(header, arrays | (self._arrays() if self.chip_shape_ else {}))
 
     @classmethod
-    def from_state(cls, data: bytes) -> Self:
-        """The learner whose `state()` was `data`; StateError if it is none, or one of another class."""
+    def from_state(cls, data: bytes, backend: Backend | None = None) -> Self:
+        """The learner whose `state()` was `data`, to go on with `backend`, or with numpy.
+
+        StateError if it is none, one of another class, or one that compiled kernels made where `backend` has none, or
+        the other way round: their bits differ.
+        """
+        backend = backend or cls.backend
         header, arrays = state.unpack(data)
         if header.get("learner") != cls.name:
             raise StateError(f"state is of learner {header.get('learner')!r}, expected {cls.name!r}")
-        if header.get("backend") != BACKEND:
-            raise StateError(f"state was made by backend {header.get('backend')!r}, this one is {BACKEND!r}")
+        made = header.get("backend")
+        if made not in (AOT, JIT, NUMPY) or (made != NUMPY) != backend.compiled:
+            raise StateError(f"state was made by backend {made!r}, this one is {backend.name!r}")
         try:
-            learner = cls._with_params(header.get("params"))
+            learner = cls._with_params(header.get("params")).use(backend)
             learner._restore(header, arrays)
         except StateError:
             raise

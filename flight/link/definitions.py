@@ -14,6 +14,7 @@ MODES = ("starting", "idle", "decoding", "ingesting", "training", "predicting", 
 OUTCOMES = ("executed", "duplicate", "rejected")
 LATE = ("skip", "run")
 ROWS = ("all", "unlabelled")
+KERNELS = ("numpy", "jit", "aot")
 MAX_EMBEDDED_BYTES = 48
 
 _TASK = Field("task_id", "int", high=U16, help="task")
@@ -27,6 +28,7 @@ _TRANSFER = (
     Field("transfer_id", "int", 1, U32, help="its transfer"),
 )
 _TAGGED = Field("number", "int", 1, U32, help="number of the telecommand `schedule` that brought it")
+_KERNELS = Field("kernels", "choice", choices=KERNELS, help="what runs decoders and learner")
 _AT = Field("at_s", "time", high=MAX_S, unit="s", help="on-board time at which it is executed")
 _IF_LATE = Field("if_late", "choice", choices=LATE, help="what to do if that time is past")
 _SLOT = Field("slot", "text", 1, 24, help="what is updated, such as parameters")
@@ -144,6 +146,7 @@ HOUSEKEEPING = _telemetry(
     _count("schedule_entries", "telecommands that wait for their time", U16),
     _count("sequence_id", "sequence that runs; 0 without one", U16),
     _count("sequence_step", "steps of it begun", U16),
+    _KERNELS,
 )
 TELEMETRY = (
     HOUSEKEEPING,
@@ -189,6 +192,7 @@ EVENTS = (
         _count("incarnation", "starts so far", U16),
         _count("checkpoint_generation", "checkpoint that it goes on from; 0 for none"),
         Field("cause", "text", high=48, help="how the process before it ended; empty for the first"),
+        _KERNELS,
         severity="info",
     ),
     _telemetry(

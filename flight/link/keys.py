@@ -104,6 +104,10 @@ class KeyRing:
         info = f"swath frame {direction.name.lower()} {spacecraft_id}".encode()
         return {key_id: hkdf_sha256(key, b"swath link", info) for key_id, key in self._keys.items()}
 
+    def bundle_keys(self) -> dict[int, bytes]:
+        """The keys that seal flight bundles (`flight.bundle`), by key id; no frame is ever sealed with them."""
+        return {key_id: hkdf_sha256(key, b"swath bundle", b"swath bundle seal") for key_id, key in self._keys.items()}
+
     def __repr__(self) -> str:
         return f"KeyRing(key ids {list(self._keys)}, active {self.active})"
 

@@ -122,7 +122,7 @@ def pack(product: Product, backend: str = kernels.PYTHON) -> bytes:
     first = product.cells[np.r_[0, breaks]].astype(np.int64)
     length = np.diff(np.r_[0, breaks, len(product.cells)])
     gap = np.diff(first, prepend=0) - np.r_[0, length[:-1]]
-    runs = composition.encode_runs(np.stack([gap, length], axis=1))
+    runs = composition.encode_runs(np.stack([gap, length], axis=1), backend)
     out = wire.Writer(wire.PRODUCT, wire.RANGE)
     out.integer(*_fields(product), len(first))
     out.raw(product.model_digest)
@@ -146,7 +146,9 @@ def unpack(data: bytes, config: LinkConfig, backend: str = kernels.PYTHON) -> Pr
     digest = reader.raw("the model digest", DIGEST_BYTES)
     size = reader.integer("the length of the runs", 0, 16 * runs + 64)
     stream = reader.raw("the runs", size)
-    cells = _cells(reader, reader.decoded(composition.decode_runs, stream, runs), chips, config.max_region_chips)
+    cells = _cells(
+        reader, reader.decoded(composition.decode_runs, stream, runs, backend), chips, config.max_region_chips
+    )
     shape, places = (chips, classes), _places(cells, cols)
     counts, present = reader.decoded(composition.decode, reader.rest(), shape, levels, places, None, backend)
     if not present.all():

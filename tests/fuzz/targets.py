@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.regions import split, voronoi
+from flight import bundle
 from flight.config import LinkConfig
 from flight.ingest import Chip, Gap, IngestError, RecorderRequest, unpack_from_camera
 from flight.learn import Moments
@@ -46,6 +47,7 @@ from ground.describe import Describer
 
 CONFIG = LinkConfig(max_region_chips=4096, max_municipalities=256, max_label_cells=4096)
 KEYS = KeyRing({1: bytes(range(32)), 2: bytes(range(32, 64))}, 1)
+A_MANIFEST = bundle.Manifest("0.1.0", "numba", "host", "x86_64", ("avx2", "fma"), "0123456789abcdef")
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,8 @@ def _states() -> list[bytes]:
     space = _end("space")
     space.send(
         Telemetry(
-            "restarted", {"t_s": 0.0, "serial": 1, "incarnation": 1, "checkpoint_generation": 0, "cause": "start"}
+            "restarted",
+            {"t_s": 0.0, "serial": 1, "incarnation": 1, "checkpoint_generation": 0, "cause": "", "kernels": "jit"},
         )
     )
     return [ground.save(), space.save()]
@@ -237,6 +240,12 @@ TARGETS: dict[str, Target] = {
         "updates of a slot on board",
         lambda data: parcel.unpack_update(data, 4096),
         lambda: [parcel.pack_update(parcel.Update("parameters", 2, b"cycle_s = 2.0\n"))],
+    ),
+    "bundle": Target(
+        "flight bundles, as if the seal were right",
+        lambda data: bundle.parse(data + bytes(32), None),
+        lambda: [bundle.pack(A_MANIFEST, {bundle.LIBRARY: b"code", bundle.CONFIG: b"[caps]"}, KEYS)[:-32]],
+        (bundle.BundleError,),
     ),
     "model": Target(
         "trained weights",

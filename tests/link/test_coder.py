@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flight import kernels
-from flight.kernels import JIT, PYTHON
+from flight.kernels import PYTHON
 from flight.link import coder
 from flight.link.pack import CodecError
 
@@ -134,16 +134,6 @@ def test_mixed_decisions_are_decoded(bits: list[int]) -> None:
 
 def test_a_repeating_pattern_costs_next_to_nothing() -> None:
     assert len(run_mixed(PYTHON, [1, 0, 0, 1, 1] * 400)[0]) < 30
-
-
-@pytest.mark.skipif(not kernels.has_jit(), reason="numba is not installed")
-def test_compiled_kernels_write_the_bytes_of_plain_python() -> None:
-    bits = [bit for _, bit in drawn(1500)]
-    data, _ = run_mixed(PYTHON, bits)
-    assert run_mixed(JIT, bits)[0] == data
-    assert run_mixed(JIT, [0] * len(bits), data)[1] == bits
-    pairs = drawn(3000)
-    assert encode(pairs, backend=JIT) == encode(pairs)
 
 
 def test_a_backend_that_does_not_exist_is_named() -> None:

@@ -1,0 +1,148 @@
+"""The table of exported kernels: each one's name, file and C signature, declared once.
+
+From it come the ctypes bindings (`flight.kernels.binding`), compiled entry points (`flight.kernels.compiled`), the C
+header, the shared object of a flight bundle and the tests. A signature is written as C writes it, with sized integers
+without `_t`: `const float *a, float *out, int64 n`. A pointer is a C-contiguous array that the caller owns; what is not
+`const` is written to. `(...)` around parameters makes them one tuple for callers in Python; in C they stand in a row.
+
+To add a kernel, write it in `flight/kernels/native/` and give it an entry here. This imports no more than the standard
+library does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+ABI_NUMBER = 1  # goes up when a kernel means something else with the same signature
+PREFIX = "swath_"  # of the symbols
+ABI_SYMBOL = PREFIX + "abi"  # of the digest, as text ended by a zero
+
+C_TYPES = {
+    "float": "float", "double": "double", "uint8": "uint8_t", "uint16": "uint16_t", "int32": "int32_t",
+    "uint32": "uint32_t", "int64": "int64_t", "uint64": "uint64_t",
+}  # fmt: skip
+DTYPES = {"float": "float32", "double": "float64"} | {name: name for name in C_TYPES if "int" in name}
+_PARAMETER = re.compile(r"(const )?(\w+) (\*?)(\w+)")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter: `kind` is a key of `C_TYPES`; `group` numbers the tuple that it belongs to, -1 for none."""
+
+    name: str
+    kind: str
+    pointer: bool
+    const: bool
+    group: int
+
+    @property
+    def dtype(self) -> str:
+        """The numpy dtype of the number, or of the array's elements."""
+        return DTYPES[self.kind]
+
+    def __str__(self) -> str:
+        return f"{'const ' if self.const else ''}{C_TYPES[self.kind]} {'*' if self.pointer else ''}{self.name}"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """An exported kernel: function `name` of `flight.kernels.<module>`, of `signature`, returning `returns`.
+
+    What is `small` is compiled for size: code that branches more than it computes, and gains little from speed.
+    """
+
+    name: str
+    module: str
+    signature: str
+    returns: str = "void"
+    small: bool = False
+
+    @property
+    def symbol(self) -> str:
+        """Its name in a shared object."""
+        return PREFIX + self.name
+
+    @cached_property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The parameters in the order of C; ValueError if the signature cannot be read."""
+        found: list[Parameter] = []
+        group, inside = -1, False
+        for part in self.signature.split(","):
+            text = part.strip()
+            if text.startswith("("):
+                group, inside, text = group + 1, True, text[1:]
+            ends, text = text.endswith(")"), text.removesuffix(")")
+            match = _PARAMETER.fullmatch(text)
+            if match is None or match[2] not in C_TYPES:
+                raise ValueError(f"kernel {self.name}: cannot read {text!r}; write `[const ]TYPE [*]name`")
+            found.append(Parameter(match[4], match[2], bool(match[3]), bool(match[1]), group if inside else -1))
+            inside = inside and not ends
+        return tuple(found)
+
+    @property
+    def declaration(self) -> str:
+        """Its C prototype."""
+        returned = "void" if self.returns == "void" else C_TYPES[self.returns]
+        return f"{returned} {self.symbol}({', '.join(map(str, self.parameters))});"
+
+
+# What the processor must do the same as any other: see `flight.kernels.native.arithmetic`.
+MACHINE = (Kernel("arithmetic", "native.arithmetic", "const float *x, float *y, int64 n"),)
+
+# Decoders and encoders of files. The buffers are those of the files of the same names in `flight/kernels/`.
+_CODER = "int64 *rc, uint8 *buf"
+_MIXED = "int64 *counts, int64 *weights, const int64 *tables"
+_SPACE = "int64 *slots, int64 *sets, int64 *scratch"
+_MODEL = f"({_CODER}, const int64 *plan, {_MIXED}, int64 *shape, int64 *pmf, int64 *inputs)"
+
+
+def _codec(name: str, signature: str) -> Kernel:
+    return Kernel(name, "native.codecs", signature, "int64", small=True)
+
+
+CODECS = (
+    _codec("code_even", f"{_CODER}, int64 n_bits, int64 value"),
+    _codec("content", f"{_CODER}, uint8 *text, int64 first, int64 last, {_MIXED}, {_SPACE}"),
+    _codec("code_rows",
+        f"{_MODEL}, int64 *table, int64 *grouped, const int64 *base, const int64 *bounds, const int64 *near, "
+        "const int64 *best, const int64 *rough, const int64 *row_kinds, int64 *sums, int64 *means"),
+    _codec("code_order", f"{_MODEL}, int64 *order, int64 n"),
+    _codec("code_present", f"{_MODEL}, int64 *present, const int64 *known, int64 n"),
+    _codec("code_runs", f"{_MODEL}, int64 *runs, int64 n"),
+    _codec("membership",
+        f"{_CODER}, int32 *labels, const int32 *goal, const uint8 *todo, const uint8 *allowed, int64 *area, "
+        f"int64 *born, int64 *progress, const int64 *window, int64 n_cells, {_MIXED}, {_SPACE}, int64 *candidates, "
+        "int64 *found"),
+    _codec("overlaps",
+        f"{_CODER}, const int32 *labels, int32 *bags, uint8 *shares, const int32 *goal_bags, const uint8 *goal_shares, "
+        f"const uint8 *todo, const uint8 *allowed, int64 *progress, const int64 *window, int64 n_cells, {_MIXED}, "
+        f"const int64 *mirrored, {_SPACE}, int64 *candidates, int64 *masses, int64 *found"),
+    _codec("names",
+        f"{_CODER}, uint8 *text, const uint8 *goal, int64 *progress, int64 n_bytes, {_MIXED}, {_SPACE}"),
+    _codec("numbers",
+        f"{_CODER}, int64 *values, const int64 *goal, const int64 *hints, int64 first, int64 last, int64 bits, "
+        "int64 *counts"),
+)  # fmt: skip
+
+KERNELS: tuple[Kernel, ...] = (*MACHINE, *CODECS)
+BY_NAME = {kernel.name: kernel for kernel in KERNELS}
+
+
+def abi() -> str:
+    """16 hexadecimal digits that name the ABI: what every kernel is called and takes."""
+    lines = [str(ABI_NUMBER), *sorted(kernel.declaration for kernel in KERNELS)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def header() -> str:
+    """The C header of a shared object."""
+    lines = [
+        "/* Kernels of swath: made from flight/kernels/registry.py. */", "#ifndef SWATH_KERNELS_H",
+        "#define SWATH_KERNELS_H", "#include <stdint.h>", "",
+        f'#define SWATH_KERNELS_ABI "{abi()}"', f"extern const char {ABI_SYMBOL}[17];", "",
+        *(kernel.declaration for kernel in KERNELS), "", "#endif", "",
+    ]  # fmt: skip
+    return "\n".join(lines)

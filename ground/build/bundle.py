@@ -1,0 +1,76 @@
+"""What goes into a flight bundle, and how it is put together."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import llvmlite
+import numba
+
+from flight import __version__
+from flight.bundle import CONFIG, ENCODER, HEADER, LIBRARY, UNIT, Manifest, pack
+from flight.config import FlightConfig, load
+from flight.kernels.registry import abi, header
+from flight.link.keys import KeyRing
+from ground.build import BuildError
+from ground.build.back import shared_object
+from ground.build.front import intermediate
+from ground.build.targets import Target
+
+_DEFAULT_CONFIG = """# What `swath-flight run --bundle` uses without --config. What is left out keeps its default.
+[executive]
+kernels = "aot"
+"""
+_UNIT = """# Copy to /etc/systemd/system, and change what the board has elsewhere.
+[Unit]
+Description=swath flight segment
+After=network.target
+
+[Service]
+ExecStart=/opt/swath/bin/swath-flight run --bundle /opt/swath/flight.bundle --keys /etc/swath/keys.toml \\
+    --state /var/lib/swath --radio tcp://127.0.0.1:7001 --camera tcp://127.0.0.1:7002
+StateDirectory=swath
+Restart=on-failure
+RestartPreventExitStatus=78
+MemoryMax={memory_bytes}
+CPUQuota={cpu_percent:.0f}%
+Nice={nice}
+NoNewPrivileges=true
+ProtectSystem=strict
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def library(target: Target) -> bytes:
+    """The shared object of all kernels for `target`; BuildError if it cannot be made."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / LIBRARY
+        shared_object(intermediate(), target, out)
+        return out.read_bytes()
+
+
+def bundle(target: Target, keys: KeyRing, config: Path | None = None, encoder: Path | None = None) -> bytes:
+    """A flight bundle for `target`, sealed with the active key.
+
+    Args:
+        target: one that a flight process runs on.
+        keys: those that the spacecraft has.
+        config: TOML, checked as flight does; by default one that asks for these kernels.
+        encoder: a model file to carry along.
+
+    Raises:
+        BuildError, ConfigError, OSError: say what is wrong.
+    """
+    if not target.flies:
+        raise BuildError(f"no flight process runs on {target.name}: --library writes its kernels, for a driver in C")
+    text = config.read_text(encoding="utf-8") if config is not None else _DEFAULT_CONFIG
+    caps = (load(config) if config is not None else FlightConfig()).caps
+    unit = _UNIT.format(memory_bytes=caps.memory_bytes, cpu_percent=100 * caps.cpu_share, nice=caps.nice)
+    files = {LIBRARY: library(target), HEADER: header().encode(), CONFIG: text.encode(), UNIT: unit.encode()}
+    if encoder is not None:
+        files[ENCODER + encoder.suffix] = encoder.read_bytes()
+    compiler = f"numba {numba.__version__}, llvmlite {llvmlite.__version__}"
+    return pack(Manifest(__version__, compiler, target.name, target.machine, target.needs, abi()), files, keys)

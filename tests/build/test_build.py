@@ -1,0 +1,106 @@
+"""Kernels compiled ahead of time for this machine and others."""
+
+import ctypes
+import shutil
+import subprocess
+
+import pytest
+from typer.testing import CliRunner
+
+pytest.importorskip("numba")
+
+from flight import bundle
+from flight.kernels.registry import KERNELS
+from flight.link.keys import KeyRing
+from ground.build import BuildError, back, front, targets
+from ground.build.back import ALLOWED, check, shared_object
+from ground.build.elf import undefined_symbols
+from ground.cli import app
+
+CROSS = [name for name in targets.NAMES if name != targets.HOST]
+MAX_LIBRARY_BYTES = 64 << 10
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    path = tmp_path_factory.mktemp("keys") / "swath-keys.toml"
+    path.write_bytes(KeyRing({1: bytes(32), 2: bytes(range(32))}, 1).dump())
+    return path
+
+
+def linked(source, folder, *options):
+    (folder / "made.c").write_text(source)
+    subprocess.run(["cc", "-shared", *options, str(folder / "made.c"), "-o", str(folder / "made.so")], check=True)
+    return folder / "made.so"
+
+
+def test_a_library_holds_every_kernel_and_needs_next_to_nothing(library):
+    opened = ctypes.CDLL(str(library))
+    assert all(getattr(opened, kernel.symbol) for kernel in KERNELS)
+    assert undefined_symbols(library.read_bytes()) <= ALLOWED
+
+
+def test_a_library_that_needs_more_than_a_board_has_is_refused_by_the_names_of_it(tmp_path):
+    source = "void *malloc(unsigned long n); float expf(float x); void f(void) { malloc((int)expf(1)); }"
+    with pytest.raises(BuildError, match=r"made\.so needs expf, malloc, which no board has"):
+        check(linked(source, tmp_path, "-nostartfiles", "-fno-builtin"))
+
+
+@pytest.mark.skipif(shutil.which("nm") is None, reason="nm is not installed")
+def test_the_symbols_that_are_needed_are_those_that_nm_finds(tmp_path):
+    made = linked('#include <stdio.h>\n#include <math.h>\nvoid f(double x) { printf("%f", cos(x)); }', tmp_path, "-lm")
+    listed = subprocess.run(["nm", "-D", "-u", str(made)], capture_output=True, text=True, check=True).stdout
+    assert undefined_symbols(made.read_bytes()) == {line.split()[-1].partition("@")[0] for line in listed.splitlines()}
+
+
+def test_what_is_not_a_shared_object_is_refused():
+    with pytest.raises(ValueError, match="ELF"):
+        undefined_symbols(b"MZ" + bytes(100))
+
+
+def test_a_missing_linker_is_named_with_its_package(monkeypatch):
+    monkeypatch.setattr(back.shutil, "which", lambda name: None)
+    with pytest.raises(
+        BuildError, match=r"aarch64-linux-gnu-gcc is not on the PATH .*apt install gcc-aarch64-linux-gnu"
+    ):
+        back._linker(targets.target("aarch64-a72"))
+
+
+@pytest.mark.parametrize("name", ["aarch64-a76", "armv7"])
+def test_a_library_for_another_processor_needs_no_more_and_fits(name, tmp_path):
+    target = targets.target(name)
+    if shutil.which(target.linker) is None:
+        pytest.skip(f"{target.linker} is not installed")
+    shared_object(front.intermediate(), target, tmp_path / "kernels.so")
+    size = (tmp_path / "kernels.so").stat().st_size
+    assert size <= MAX_LIBRARY_BYTES or not target.flies, size
+
+
+def test_a_bundle_built_from_the_command_line_flies_with_its_configuration_and_encoder(keys, tmp_path):
+    (tmp_path / "mine.toml").write_text('[executive]\nkernels = "auto"\n[caps]\nmemory_bytes = 67108864\n')
+    (tmp_path / "net.tflite").write_bytes(b"encoder")
+    out = tmp_path / "h.bundle"
+    options = ["--keys", str(keys), "--config", str(tmp_path / "mine.toml"), "--encoder", str(tmp_path / "net.tflite")]
+    result = CliRunner().invoke(app, ["build", "-o", str(out), *options])
+    assert result.exit_code == 0, result.output
+    found = bundle.load(out, KeyRing.load(keys))
+    assert found.kernels().name == "aot"
+    assert found.files["encoder.tflite"] == b"encoder"
+    assert b"MemoryMax=67108864" in found.files[bundle.UNIT]
+    assert found.files[bundle.CONFIG] == (tmp_path / "mine.toml").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--target", "vax"], "target 'vax' is not one of host, aarch64-a72"),
+        (["--target", "riscv64"], "no flight process runs on riscv64: --library"),
+        (["--keys", "absent.toml"], "absent.toml: No such file"),
+        (["--config", "absent.toml"], "absent.toml: No such file"),
+    ],
+)
+def test_what_cannot_be_built_is_told(options, said, keys, tmp_path):
+    result = CliRunner().invoke(app, ["build", "-o", str(tmp_path / "x"), "--keys", str(keys), *options])
+    assert result.exit_code == 1
+    assert said in result.output
+    assert not (tmp_path / "x").exists()

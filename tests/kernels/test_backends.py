@@ -1,0 +1,95 @@
+"""Who runs the kernels: a library, numba, or neither; and that it makes no difference which of the first two."""
+
+import numpy as np
+import pytest
+
+from flight import kernels, selftest
+from flight.kernels.backend import AOT, JIT, NUMPY, Backend, BackendError, ahead_of_time, choose
+from flight.kernels.registry import ABI_SYMBOL
+
+needs_numba = pytest.mark.skipif(not kernels.has_jit(), reason="numba is not installed")
+
+
+def test_numpy_has_no_kernels_and_says_so():
+    backend = choose(NUMPY)
+    assert (backend.name, backend.compiled, backend.decoders) == ("numpy", False, kernels.PYTHON)
+    with pytest.raises(AttributeError, match="backend 'numpy' has no kernels"):
+        backend.arithmetic(np.zeros(3, np.float32), np.zeros(6, np.float32), 1)
+
+
+def test_a_kernel_that_is_not_in_the_registry_is_named():
+    with pytest.raises(AttributeError, match="no kernel 'gem'"):
+        choose(NUMPY).gem()
+
+
+def test_without_a_library_numba_is_next_and_without_numba_numpy(monkeypatch):
+    monkeypatch.setattr(kernels, "has_jit", lambda: True)
+    assert choose().name == JIT
+    assert choose(may_compile=False).name == NUMPY
+    monkeypatch.setattr(kernels, "has_jit", lambda: False)
+    assert choose().name == NUMPY
+    with pytest.raises(BackendError, match="needs numba"):
+        choose(JIT)
+
+
+def test_ahead_of_time_needs_a_library():
+    with pytest.raises(BackendError, match="needs a library of kernels"):
+        choose(AOT)
+
+
+def test_a_backend_that_does_not_exist_is_named():
+    with pytest.raises(ValueError, match="'rust' is not one of auto, aot, jit, numpy"):
+        choose("rust")
+
+
+def test_a_library_that_is_given_is_never_passed_over(tmp_path):
+    (tmp_path / "kernels.so").write_bytes(b"not a library")
+    with pytest.raises(BackendError, match=r"kernels\.so: not a library of kernels for this machine"):
+        choose(library=tmp_path / "kernels.so")
+
+
+@needs_numba
+def test_a_library_with_another_abi_is_refused(library, tmp_path):
+    from flight.kernels.registry import abi
+
+    other = tmp_path / "old.so"
+    other.write_bytes(library.read_bytes().replace(abi().encode(), b"0123456789abcdef"))
+    with pytest.raises(BackendError, match="kernel ABI 0123456789abcdef, this version of swath has"):
+        ahead_of_time(other)
+    assert ABI_SYMBOL.encode() in library.read_bytes()
+
+
+@needs_numba
+@pytest.mark.parametrize("name", [AOT, JIT, NUMPY])
+def test_every_backend_gives_the_known_answers(name, request):
+    verdict = selftest.run(choose(name, request.getfixturevalue("library") if name == AOT else None))
+    assert verdict.passed, selftest.report(verdict, False)
+
+
+def test_a_wrong_answer_fails_the_self_test_and_names_the_check():
+    answers = selftest.results(Backend(NUMPY))
+    answers["labels"]["sha256"] = "0" * 64
+    answers["learner moments"]["values"][0] += 0.01
+    del answers["store"]
+    verdict = selftest.run(Backend(NUMPY), answers)
+    failed = {each.check: each.reason for each in verdict.outcomes if not each.passed}
+    assert failed == {
+        "labels": "expected 0000000000000000",
+        "learner moments": "1.0e-02 away, allowed are 0.001",
+        "store": "no answer is known",
+    }
+
+
+def test_a_check_that_raises_fails_with_what_it_raised(monkeypatch):
+    monkeypatch.setitem(selftest.EXACT, "store", lambda backend, folder: 1 // 0)
+    verdict = selftest.run(Backend(NUMPY))
+    assert [each.reason for each in verdict.outcomes if not each.passed] == [
+        "ZeroDivisionError: integer division or modulo by zero"
+    ]
+
+
+@needs_numba
+def test_kernels_that_no_check_calls_fail_the_self_test(library, monkeypatch):
+    monkeypatch.delitem(selftest.EXACT, "region")
+    verdict = selftest.run(ahead_of_time(library))
+    assert verdict.outcomes[-1].reason.startswith("no check has called code_even, membership")
