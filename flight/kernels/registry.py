@@ -127,7 +127,15 @@ CODECS = (
         "int64 *counts"),
 )  # fmt: skip
 
-KERNELS: tuple[Kernel, ...] = (*MACHINE, *CODECS)
+# Trained networks.
+NETWORKS = (
+    Kernel(
+        "gemm", "native.gemm",
+        "const float *a, const float *b, const float *start, float *c, int64 m, int64 n, int64 depth, int64 repeats",
+    ),
+)  # fmt: skip
+
+KERNELS: tuple[Kernel, ...] = (*MACHINE, *CODECS, *NETWORKS)
 BY_NAME = {kernel.name: kernel for kernel in KERNELS}
 
 
