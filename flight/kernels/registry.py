@@ -128,10 +128,31 @@ CODECS = (
 )  # fmt: skip
 
 # Trained networks.
+_PATCHES = "const uint8 *chips, const int64 *which, const int64 *starts, const int64 *shape, const float *shift"
 NETWORKS = (
     Kernel(
         "gemm", "native.gemm",
         "const float *a, const float *b, const float *start, float *c, int64 m, int64 n, int64 depth, int64 repeats",
+    ),
+    Kernel(
+        "convnet_fold", "native.convnet",
+        "const float *W1, const float *b1, const float *W2, const float *P, int64 whitened, const int64 *dims, "
+        "float *packed",
+    ),
+    Kernel(
+        "convnet_forward", "native.convnet",
+        f"({_PATCHES}), const float *packed, const float *b2, const int64 *dims, uint32 seed, uint32 below, "
+        "float scale, int64 first, int64 last, int64 keep, float *hidden, float *shares, float *means, float *x",
+    ),
+    Kernel(
+        "convnet_backward", "native.convnet",
+        f"({_PATCHES}), const float *packed, const int64 *dims, float scale, int64 first, int64 last, float *hidden, "
+        "float *shares, const float *d_means, float *gradient, float *x",
+    ),
+    Kernel(
+        "convnet_unfold", "native.convnet",
+        "float *gradients, int64 n_shards, const float *P, const int64 *dims, float *W1, float *b1, float *W2, "
+        "float *b2, float *scratch",
     ),
 )  # fmt: skip
 

@@ -17,7 +17,21 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from flight.kernels.native.language import helper
-from flight.kernels.native.vector import FLOATS, I64, LANES, ZERO, at, float_p, fused, larger, loaded, repeated, stored
+from flight.kernels.native.vector import (
+    FLOATS,
+    I64,
+    LANES,
+    ZERO,
+    at,
+    f32x16,
+    float_p,
+    fused,
+    larger,
+    loaded,
+    paired,
+    repeated,
+    stored,
+)
 
 _ROWS = 6
 _START, _ADD, _RELU, _GATE = range(4)
@@ -123,6 +137,31 @@ gemm_start = _product(_START)  # C = extra + A B, where `extra` is a row (n)
 gemm_relu = _product(_RELU)  # C = max(0, extra + A B)
 gemm_add = _product(_ADD)  # C += A B; `extra` may be any pointer that can be read
 gemm_gate = _product(_GATE)  # C = extra[0] * A B where C was above 0, else 0
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def dot_rows(typing: Any, a: Any, a_row: Any, b: Any, vectors: Any) -> Any:
+    """Products of 16 rows of A with row `b`, of so many vectors each; within a row, lanes meet as in `total`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        a, a_row, b, vectors = arguments
+        at_once = 8 if _vectors(context) == 2 else 4
+        sums = []
+        for first in range(0, LANES, at_once):
+            rows = [builder.gep(a, [builder.mul(a_row, I64(first + r))]) for r in range(at_once)]
+            row_sums = [cgutils.alloca_once_value(builder, ZERO) for _ in rows]
+            with cgutils.for_range(builder, vectors, intp=I64) as loop:
+                here = builder.mul(loop.index, I64(LANES))
+                right = loaded(builder, builder.gep(b, [here]))
+                for row, kept in zip(rows, row_sums, strict=True):
+                    left = loaded(builder, builder.gep(row, [here]))
+                    builder.store(fused(builder, left, right, builder.load(kept)), kept)
+            sums += [builder.load(kept) for kept in row_sums]
+        while len(sums) > 1:
+            sums = [paired(builder, *two) for two in zip(sums[::2], sums[1::2], strict=True)]
+        return sums[0]
+
+    return f32x16(float_p, _int, float_p, _int), generate
 
 
 def gemm(a: Any, b: Any, start: Any, c: Any, m: int, n: int, depth: int, repeats: int) -> None:

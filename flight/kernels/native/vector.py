@@ -160,6 +160,12 @@ for _sign, _instruction in (
     _operator(_sign, _instruction)
 
 
+@emits(f32x16)
+def iota(builder: Any) -> Any:
+    """0 to 15."""
+    return ir.Constant(FLOATS, [float(lane) for lane in range(LANES)])
+
+
 @emits(f32x16, f32x16, f32x16, f32x16)
 def vfma(builder: Any, a: Any, b: Any, c: Any) -> Any:
     """``a * b + c``, rounded once."""
