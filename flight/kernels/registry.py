@@ -154,6 +154,33 @@ NETWORKS = (
         "float *gradients, int64 n_shards, const float *P, const int64 *dims, float *W1, float *b1, float *W2, "
         "float *b2, float *scratch",
     ),
+    Kernel(
+        "qkmnet_fold", "native.qkmnet",
+        "const float *c_x, const float *c_y, const float *log_w, const float *log_s, const float *P, int64 whitened, "
+        "const int64 *dims, float *packed",
+    ),
+    Kernel(
+        "qkmnet_forward", "native.qkmnet",
+        f"({_PATCHES}), const float *packed, const int64 *dims, int64 first, int64 last, int64 keep, float *shares, "
+        "float *mean_shares, float *means, float *x",
+    ),
+    Kernel(
+        "qkmnet_backward", "native.qkmnet",
+        f"({_PATCHES}), const float *packed, const int64 *dims, int64 first, int64 last, float *shares, "
+        "const float *mean_shares, const float *d_means, float *gradient, float *x",
+    ),
+    Kernel(
+        "qkmnet_unfold", "native.qkmnet",
+        "float *gradients, int64 n_shards, const float *c_x, const float *c_y, const float *log_s, const float *P, "
+        "const int64 *dims, const float *packed, float *d_c_x, float *d_c_y, float *d_log_w, float *d_log_s, "
+        "float *scratch",
+    ),
+    Kernel("adam", "native.descent", "float *w, const float *g, float *m, float *v, int64 n, float rate"),
+    Kernel(
+        "bag_gradient", "native.descent",
+        "const float *q, const float *shares, const float *target, int64 n_bags, int64 n_chips, int64 n_classes, "
+        "float floor, float *d",
+    ),
 )  # fmt: skip
 
 KERNELS: tuple[Kernel, ...] = (*MACHINE, *CODECS, *NETWORKS)

@@ -15,7 +15,7 @@ import numpy as np
 
 from flight.kernels.native.gemm import dot_rows, gemm_add, gemm_gate, gemm_relu
 from flight.kernels.native.language import helper, inlined
-from flight.kernels.native.patches import clear, gather, padded
+from flight.kernels.native.patches import add_rows, clear, gather, padded
 from flight.kernels.native.softmax import mean_of_cells, softmax, softmax_back
 from flight.kernels.native.vector import LANES, at, drop, load, noise, splat, store, total
 
@@ -157,7 +157,7 @@ def convnet_backward(
             H, d = at(hidden, (q * row + i) * h), at(cells, i)
             gemm_add(d, row, 1, H, h, d_V, h, classes, h, block, d_V)
             gemm_gate(d, 1, row, V, h, H, h, block, h, n_classes, factor)
-            _add_rows(H, block, h, d_b)
+            add_rows(H, block, h, d_b)
             gather(chip, at(own, i), block, shape, shift, x)
             gemm_add(x, 1, k, H, h, gradient, h, k, h, block, gradient)
 
@@ -170,13 +170,3 @@ def _add_totals(rows: Any, row: int, n_rows: int, sums: Any) -> None:
         for i in range(0, row, LANES):
             whole = whole + load(rows, c * row + i)
         sums[c] += total(whole)
-
-
-@helper
-def _add_rows(rows: Any, n: int, row: int, sums: Any) -> None:
-    """Add rows (n, row) to `sums` (row,)."""
-    for j in range(0, row, LANES):
-        whole = load(sums, j)
-        for i in range(n):
-            whole = whole + load(rows, i * row + j)
-        store(sums, j, whole)

@@ -2,7 +2,7 @@
 
 An element of C is summed over k in order, one rounding a step, whatever the tile that holds it: so tiles may differ
 between targets, and no bit does. The main tile fills the registers: 6 rows of 32 columns with AVX-512, else 6 rows of
-16 (12 accumulators of 16 registers with AVX2, 24 of 32 with NEON). Fewer rows are left to tiles of 4, 2 and 1.
+16 (12 accumulators of 16 registers with AVX2, 24 of 32 with NEON). Fewer rows are left to tiles of 4 and 1.
 
 Columns come in whole vectors: callers pad B and C with zeros to a multiple of 16 columns. Strides are in floats; A is
 read as ``a[i * a_row + k * a_k]``, so it may be transposed.
@@ -94,9 +94,10 @@ def _generate(builder: Any, rows: int, vectors: int, mode: int, arguments: Any) 
 
 
 def _product(mode: int) -> Any:
-    """The product of one mode, of any size, from tiles."""
-    main, four, two, one = (_tile(rows, False, mode) for rows in (_ROWS, 4, 2, 1))
+    """The product of one mode from tiles, of any rows and of columns in whole main tiles, or else in vectors."""
+    main, four, one = (_tile(rows, False, mode) for rows in (_ROWS, 4, 1))
     thin, thin_one = _tile(_ROWS, True, mode), _tile(1, True, mode)
+    in_pairs = mode in (_RELU, _GATE)
     along = mode in (_START, _RELU)  # `extra` is a row beside C
 
     @helper
@@ -113,13 +114,11 @@ def _product(mode: int) -> Any:
             if i + 4 <= m:
                 four(at(a, i * a_row), a_row, a_k, bj, b_row, at(c, i * c_row + j), c_row, depth, ej)
                 i += 4
-            if i + 2 <= m:
-                two(at(a, i * a_row), a_row, a_k, bj, b_row, at(c, i * c_row + j), c_row, depth, ej)
-                i += 2
-            if i < m:
+            while i < m:
                 one(at(a, i * a_row), a_row, a_k, bj, b_row, at(c, i * c_row + j), c_row, depth, ej)
+                i += 1
             j += _tile_columns()
-        if _tile_columns() > LANES and j < n:
+        if not in_pairs and _tile_columns() > LANES and j < n:
             bj, ej = at(b, j), at(extra, j if along else 0)
             i = 0
             while i + _ROWS <= m:
@@ -134,9 +133,9 @@ def _product(mode: int) -> Any:
 
 # Each takes (a, a_row, a_k, b, b_row, c, c_row, m, n, depth, extra): C is (m, n) and A B is summed over `depth`.
 gemm_start = _product(_START)  # C = extra + A B, where `extra` is a row (n)
-gemm_relu = _product(_RELU)  # C = max(0, extra + A B)
+gemm_relu = _product(_RELU)  # C = max(0, extra + A B); n in multiples of 32
 gemm_add = _product(_ADD)  # C += A B; `extra` may be any pointer that can be read
-gemm_gate = _product(_GATE)  # C = extra[0] * A B where C was above 0, else 0
+gemm_gate = _product(_GATE)  # C = extra[0] * A B where C was above 0, else 0; n in multiples of 32
 
 
 @intrinsic  # type: ignore[untyped-decorator]

@@ -1,4 +1,4 @@
-"""Patches of uint8 chips as rows of floats: 4 rows of 4 pixels, row by row, band fastest."""
+"""Patches of uint8 chips as rows of floats (4 rows of 4 pixels, row by row, band fastest), and sums of rows."""
 
 from __future__ import annotations
 
@@ -58,3 +58,13 @@ def clear(x: Any, first: int, last: int) -> None:
     """Zeros from element `first` to `last`."""
     for i in range(first, last):
         x[i] = np.float32(0)
+
+
+@helper
+def add_rows(rows: Any, n: int, row: int, sums: Any) -> None:
+    """Add rows (n, row) to `sums` (row,)."""
+    for j in range(0, row, LANES):
+        whole = load(sums, j)
+        for i in range(n):
+            whole = whole + load(rows, i * row + j)
+        store(sums, j, whole)

@@ -192,6 +192,22 @@ def total(builder: Any, x: Any) -> Any:
     return builder.extract_element(x, I32(0))
 
 
+@emits(_float, f32x16)
+def highest(builder: Any, x: Any) -> Any:
+    """The greatest lane."""
+    while x.type.count > 1:
+        half = x.type.count // 2
+        low, high = (_every_other(builder, x, x, first, half) for first in (0, 1))
+        x = larger(builder, low, high)
+    return builder.extract_element(x, I32(0))
+
+
+@emits(_float, f32x16)
+def first_of(builder: Any, x: Any) -> Any:
+    """The first lane."""
+    return builder.extract_element(x, I32(0))
+
+
 @emits(f32x16, f32x16)
 def _floor(builder: Any, x: Any) -> Any:
     kind = ir.FunctionType(FLOATS, [FLOATS])
