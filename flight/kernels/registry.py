@@ -175,6 +175,7 @@ NETWORKS = (
         "const int64 *dims, const float *packed, float *d_c_x, float *d_c_y, float *d_log_w, float *d_log_s, "
         "float *scratch",
     ),
+    Kernel("eigen", "native.jacobi", "double *a, double *v, int64 n"),
     Kernel("adam", "native.descent", "float *w, const float *g, float *m, float *v, int64 n, float rate"),
     Kernel(
         "bag_gradient", "native.descent",
