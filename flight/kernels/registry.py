@@ -175,6 +175,11 @@ NETWORKS = (
         "const int64 *dims, const float *packed, float *d_c_x, float *d_c_y, float *d_log_w, float *d_log_s, "
         "float *scratch",
     ),
+    Kernel(
+        "kdm", "native.kdm",
+        "const double *x, const double *c, const double *log_w, int64 n, int64 m, int64 d, double narrowness, "
+        "int64 shared, double *scores, double *total",
+    ),
     Kernel("eigen", "native.jacobi", "double *a, double *v, int64 n"),
     Kernel("adam", "native.descent", "float *w, const float *g, float *m, float *v, int64 n, float rate"),
     Kernel(
