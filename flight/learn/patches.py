@@ -47,12 +47,11 @@ class PatchGrid:
         """Every patch of `chip` (height, width, bands): (rows * cols, n_inputs)."""
         return np.ascontiguousarray(chip).reshape(-1)[self._start[:, None] + self._inside]
 
-    def some(self, chips: NDArray[np.uint8], at: NDArray[np.integer]) -> NDArray[np.uint8]:
-        """Patches `at` (n, count) of `chips` (n, height, width, bands): (n, count, n_inputs)."""
+    def some(self, chips: NDArray[np.uint8], at: NDArray[np.integer] | None) -> NDArray[np.uint8]:
+        """Patches `at` (n, count), or all, of `chips` (n, height, width, bands): (n, count, n_inputs)."""
         flat = np.ascontiguousarray(chips).reshape(len(chips), math.prod(chips.shape[1:]))
-        taken: NDArray[np.uint8] = flat[
-            np.arange(len(chips))[:, None, None], self._start[at][:, :, None] + self._inside
-        ]
+        starts = self._start[None] if at is None else self._start[at]
+        taken: NDArray[np.uint8] = flat[np.arange(len(chips))[:, None, None], starts[:, :, None] + self._inside]
         return taken
 
     def batch(

@@ -24,6 +24,7 @@ from flight.learn.reservoir import Reservoir
 from flight.learn.state import StateError, take
 
 _STREAM_INITIAL, _STREAM_BATCH = 2, 3
+_PATCH_BITS = 16  # a chip has fewer patches than 2 to this
 _BLOCK_CHIPS = 32  # predicted at a time
 _UNIT = np.float32(1 / 255)
 
@@ -223,7 +224,9 @@ class ReservoirLearner(Learner, Generic[W]):
         drawn = np.argsort(-np.log1p(-rng.random(len(total))) / total, kind="stable")[: self.bags_per_batch]
         shuffled = np.lexsort((rng.random(len(members.chip)), members.bag))
         place = np.arange(len(shuffled)) - members.first[members.bag]
-        use = shuffled[(place < self.chips_per_bag) & np.isin(members.bag, drawn)]
+        taken = np.zeros(len(total), np.bool_)
+        taken[drawn] = True
+        use = shuffled[(place < self.chips_per_bag) & taken[members.bag]]
         bags, row = np.unique(members.bag[use], return_inverse=True)
         chips, col = np.unique(members.chip[use], return_inverse=True)
         shares = np.zeros((len(bags), len(chips)), np.float32)
@@ -250,12 +253,14 @@ class ReservoirLearner(Learner, Generic[W]):
         drawn = np.argsort(rng.random(len(labelled)), kind="stable")[: self.bags_per_batch * self.chips_per_bag]
         return labelled[drawn], lambda q: chip_loss(q, target[drawn], class_weight)[1]
 
-    def _draw(self, n_chips: int, rng: np.random.Generator) -> NDArray[np.intp]:
-        """Which patches (n_chips, count) of each chip are trained on, ascending."""
-        if self.cells_per_chip >= len(self._grid):
-            return np.tile(np.arange(len(self._grid)), (n_chips, 1))
-        keys = rng.permuted(np.tile(np.arange(len(self._grid)), (n_chips, 1)), axis=1)
-        return np.sort(keys[:, : self.cells_per_chip], axis=1)
+    def _draw(self, n_chips: int, rng: np.random.Generator) -> NDArray[np.int64] | None:
+        """Which patches (n_chips, count) of each chip are trained on, ascending; None for all."""
+        n = len(self._grid)
+        if self.cells_per_chip >= n:
+            return None
+        keys = rng.integers(1 << 40, size=(n_chips, n)) << _PATCH_BITS | np.arange(n)  # all different
+        keys.partition(self.cells_per_chip, axis=1)
+        return np.sort(keys[:, : self.cells_per_chip] & (1 << _PATCH_BITS) - 1, axis=1)
 
     def _predict_chips(self, images: NDArray[np.uint8], n_classes: int) -> NDArray[np.float32]:
         if not self.backend.compiled:
