@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from net_world import N_CHIPS, N_CLASSES, RNG, SHARES, TARGET, Scene, bag_loss, double, flat, slope
 
 from flight.kernels.backend import Backend
 from flight.learn import convnet, losses
 from flight.learn.convnet import Weights
 from flight.learn.networks import Convnet
+from tests.kernels.net_world import N_CHIPS, N_CLASSES, RNG, SHARES, TARGET, Scene, bag_loss, double, flat, slope
 
 SEED = 77
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from net_world import N_CHIPS, N_CLASSES, RNG, SHARES, TARGET, Scene, bag_loss, double, flat, slope
 
 from flight.kernels.backend import Backend
 from flight.learn import losses, qkmnet
 from flight.learn.networks import Qkmnet
 from flight.learn.qkmnet import Weights
+from tests.kernels.net_world import N_CHIPS, N_CLASSES, RNG, SHARES, TARGET, Scene, bag_loss, double, flat, slope
 
 
 def weights(scene: Scene, n: int, n_classes: int = N_CLASSES) -> Weights:
