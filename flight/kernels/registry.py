@@ -149,8 +149,8 @@ NETWORKS = (
     ),
     Kernel(
         "convnet_backward", "native.convnet",
-        f"({_PATCHES}), const float *packed, const int64 *dims, float scale, int64 first, int64 last, float *hidden, "
-        "float *shares, const float *d_means, float *gradient, float *x",
+        f"({_PATCHES}), const float *packed, const int64 *dims, float scale, int64 n_chips, int64 n_shards, "
+        "int64 first, int64 last, float *hidden, float *shares, const float *d_means, float *gradients, float *x",
         small=True,
     ),
     Kernel(
@@ -173,8 +173,8 @@ NETWORKS = (
     ),
     Kernel(
         "qkmnet_backward", "native.qkmnet",
-        f"({_PATCHES}), const float *packed, const int64 *dims, int64 first, int64 last, float *shares, "
-        "const float *mean_shares, const float *d_means, float *gradient, float *x",
+        f"({_PATCHES}), const float *packed, const int64 *dims, int64 n_chips, int64 n_shards, int64 first, "
+        "int64 last, float *shares, const float *mean_shares, const float *d_means, float *gradients, float *x",
         small=True,
     ),
     Kernel(

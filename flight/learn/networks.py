@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -98,26 +98,10 @@ class Network(ABC, Generic[W]):
         return self._buffers[name]
 
     def _spread(self, n: int, work: Callable[[int, int, int], object]) -> None:
-        """Call `work(thread, first, last)` for parts of `n` chips, one a thread."""
-        parts = min(self.threads, SHARDS)
-        bounds = [_shard(n, part * SHARDS // parts) for part in range(parts + 1)]
-        self._run([lambda t=t: work(t, bounds[t], bounds[t + 1]) for t in range(parts)])  # type: ignore[misc]
-
-    def _in_shards(self, n: int, work: Callable[[int, F32, int, int], object]) -> None:
-        """Call `work(thread, gradient, first, last)` for each shard of `n` chips."""
-        parts, size = min(self.threads, SHARDS), self._gradient_size()
-
-        def share(t: int) -> None:
-            for shard in range(t * SHARDS // parts, (t + 1) * SHARDS // parts):
-                own = self._gradients[shard * size : (shard + 1) * size]
-                work(t, own, _shard(n, shard), _shard(n, shard + 1))
-
-        self._run([lambda t=t: share(t) for t in range(parts)])  # type: ignore[misc]
-
-    def _run(self, tasks: Sequence[Callable[[], object]]) -> None:
-        """Do the first task here and the others in threads of their own: kernels run side by side."""
-        others = [_pool(self.threads - 1).submit(task) for task in tasks[1:]]
-        tasks[0]()
+        """Call `work(thread, first, last)` for parts of `n` chips or shards, one a thread, all but one elsewhere."""
+        bounds = [n * part // self.threads for part in range(self.threads + 1)]
+        others = [_pool(self.threads - 1).submit(work, t, bounds[t], bounds[t + 1]) for t in range(1, self.threads)]
+        work(0, bounds[0], bounds[1])
         for other in others:
             other.result()
 
@@ -142,12 +126,13 @@ class Convnet(Network[convnet.Weights]):
         k.convnet_fold(w.W1, w.b1, w.W2, P, 1, self.dims, self._packed)
         means, hidden, shares = self._forward(w, given, n, patches.per_chip, True, seed, self.dropped)
         d = np.ascontiguousarray(loss(means), np.float32)
-        self._in_shards(
-            n,
-            lambda t, own, first, last: k.convnet_backward(
-                given, self._packed, self.dims, scale, first, last, hidden, shares, d, own, self._x[t]
+        self._spread(
+            SHARDS,
+            lambda t, first, last: k.convnet_backward(
+                given, self._packed, self.dims, scale, n, SHARDS, first, last, hidden, shares, d, self._gradients,
+                self._x[t],
             ),
-        )
+        )  # fmt: skip
         g = convnet.Weights(*(np.empty_like(part) for part in w))
         k.convnet_unfold(self._gradients, SHARDS, P, self.dims, *g, self._scratch)
         return g
@@ -201,12 +186,13 @@ class Qkmnet(Network[qkmnet.Weights]):
         k.qkmnet_fold(*w, P, 1, self.dims, self._packed)
         means, shares, mean_shares = self._forward(given, n, patches.per_chip, True)
         d = np.ascontiguousarray(loss(means), np.float32)
-        self._in_shards(
-            n,
-            lambda t, own, first, last: k.qkmnet_backward(
-                given, self._packed, self.dims, first, last, shares, mean_shares, d, own, self._x[t]
+        self._spread(
+            SHARDS,
+            lambda t, first, last: k.qkmnet_backward(
+                given, self._packed, self.dims, n, SHARDS, first, last, shares, mean_shares, d, self._gradients,
+                self._x[t],
             ),
-        )
+        )  # fmt: skip
         g = qkmnet.Weights(*(np.empty_like(part) for part in w))
         k.qkmnet_unfold(self._gradients, SHARDS, w.c_x, w.c_y, w.log_s, P, self.dims, self._packed, *g, self._scratch)
         return g
@@ -287,11 +273,6 @@ def aligned(size: int) -> F32:
 
 def _up(n: int, to: int) -> int:
     return -(-n // to) * to
-
-
-def _shard(n: int, shard: int) -> int:
-    """Where `shard` of `n` chips begins."""
-    return n * shard // SHARDS
 
 
 @cache

@@ -131,35 +131,50 @@ def _drop(H: Any, vectors: int, seed: int, first: int, below: int, scale: float)
 
 
 def convnet_backward(
-    chips: Any, which: Any, starts: Any, shape: Any, shift: Any, packed: Any, dims: Any, scale: float, first: int,
-    last: int, hidden: Any, shares: Any, d_means: Any, gradient: Any, x: Any,
+    chips: Any, which: Any, starts: Any, shape: Any, shift: Any, packed: Any, dims: Any, scale: float, n_chips: int,
+    n_shards: int, first: int, last: int, hidden: Any, shares: Any, d_means: Any, gradients: Any, x: Any,
 ) -> None:  # fmt: skip
-    """Packed gradient of a loss whose gradient for proportions of chips is `d_means` (n, classes).
+    """Packed gradients of a loss whose gradient for proportions of chips is `d_means` (n_chips, classes).
 
-    The other arguments are those of `convnet_forward`, which has left `hidden` and `shares`; both are used up.
+    They are one (n_shards, size) for each of so many shards of the chips; shards `first` to `last` are written. The
+    other arguments are those of `convnet_forward`, which has left `hidden` and `shares`; both are used up.
     """
+    size = (dims[0] + 1 + _even(dims[2])) * dims[1] + padded(dims[2])
+    factor = at(x, _BLOCK * dims[0] + LANES)
+    factor[0] = scale
+    for shard in range(first, last):
+        gradient = at(gradients, shard * size)
+        clear(gradient, 0, size)
+        for q in range(n_chips * shard // n_shards, n_chips * (shard + 1) // n_shards):
+            _chip_back(
+                chips, which, starts, shape, shift, packed, dims, factor, q, hidden, shares, d_means, gradient, x
+            )
+
+
+@helper
+def _chip_back(
+    chips: Any, which: Any, starts: Any, shape: Any, shift: Any, packed: Any, dims: Any, factor: Any, q: int,
+    hidden: Any, shares: Any, d_means: Any, gradient: Any, x: Any,
+) -> None:  # fmt: skip
+    """Add what chip `q` of the batch gives to a gradient."""
     k, h, n_classes = dims[0], dims[1], dims[2]
     n, classes = shape[3], _even(n_classes)
     row = padded(n)
     V = at(packed, (k + 1) * h)
     d_b, d_V = at(gradient, k * h), at(gradient, (k + 1) * h)
     d_b2 = at(d_V, classes * h)
-    factor = at(x, _BLOCK * k + LANES)
-    factor[0] = scale
-    clear(gradient, 0, (k + 1 + classes) * h + padded(n_classes))
-    for q in range(first, last):
-        chip, own = at(chips, which[q] * shape[0]), at(starts, q * shape[4])
-        cells = at(shares, q * classes * row)
-        softmax_back(cells, row, n_classes, n, at(d_means, q * n_classes))
-        _add_totals(cells, row, n_classes, d_b2)
-        for i in range(0, n, _BLOCK):
-            block = min(_BLOCK, n - i)
-            H, d = at(hidden, (q * row + i) * h), at(cells, i)
-            gemm_add(d, row, 1, H, h, d_V, h, classes, h, block, d_V)
-            gemm_gate(d, 1, row, V, h, H, h, block, h, n_classes, factor)
-            add_rows(H, block, h, d_b)
-            gather(chip, at(own, i), block, shape, shift, x)
-            gemm_add(x, 1, k, H, h, gradient, h, k, h, block, gradient)
+    chip, own = at(chips, which[q] * shape[0]), at(starts, q * shape[4])
+    cells = at(shares, q * classes * row)
+    softmax_back(cells, row, n_classes, n, at(d_means, q * n_classes))
+    _add_totals(cells, row, n_classes, d_b2)
+    for i in range(0, n, _BLOCK):
+        block = min(_BLOCK, n - i)
+        H, d = at(hidden, (q * row + i) * h), at(cells, i)
+        gemm_add(d, row, 1, H, h, d_V, h, classes, h, block, d_V)
+        gemm_gate(d, 1, row, V, h, H, h, block, h, n_classes, factor)
+        add_rows(H, block, h, d_b)
+        gather(chip, at(own, i), block, shape, shift, x)
+        gemm_add(x, 1, k, H, h, gradient, h, k, h, block, gradient)
 
 
 @helper

@@ -151,32 +151,45 @@ def _softmax_rows(rows: Any, n: int, m: int) -> None:
 
 
 def qkmnet_backward(
-    chips: Any, which: Any, starts: Any, shape: Any, shift: Any, packed: Any, dims: Any, first: int, last: int,
-    shares: Any, mean_shares: Any, d_means: Any, gradient: Any, x: Any,
+    chips: Any, which: Any, starts: Any, shape: Any, shift: Any, packed: Any, dims: Any, n_chips: int, n_shards: int,
+    first: int, last: int, shares: Any, mean_shares: Any, d_means: Any, gradients: Any, x: Any,
 ) -> None:  # fmt: skip
-    """Packed gradient of a loss whose gradient for proportions of chips is `d_means` (n, classes).
+    """Packed gradients of a loss whose gradient for proportions of chips is `d_means` (n_chips, classes).
 
-    The other arguments are those of `qkmnet_forward`, which has left `shares` and `mean_shares`; `shares` is used up.
+    They are one (n_shards, size) for each of so many shards of the chips; shards `first` to `last` are written. The
+    other arguments are those of `qkmnet_forward`, which has left `shares` and `mean_shares`; `shares` is used up.
     """
+    size = (dims[0] + 1 + dims[2]) * dims[1]
+    for shard in range(first, last):
+        gradient = at(gradients, shard * size)
+        clear(gradient, 0, size)
+        for q in range(n_chips * shard // n_shards, n_chips * (shard + 1) // n_shards):
+            _chip_back(chips, which, starts, shape, shift, packed, dims, q, shares, mean_shares, d_means, gradient, x)
+
+
+@helper
+def _chip_back(
+    chips: Any, which: Any, starts: Any, shape: Any, shift: Any, packed: Any, dims: Any, q: int, shares: Any,
+    mean_shares: Any, d_means: Any, gradient: Any, x: Any,
+) -> None:  # fmt: skip
+    """Add what chip `q` of the batch gives to a gradient."""
     k, m, n_classes, n = dims[0], dims[1], dims[2], shape[3]
     T = at(packed, (k + 1) * m)
     d_b, d_T = at(gradient, k * m), at(gradient, (k + 1) * m)
     d_share = at(x, _BLOCK * k + LANES)
-    clear(gradient, 0, (k + 1 + n_classes) * m)
-    for q in range(first, last):
-        chip, own, mean = at(chips, which[q] * shape[0]), at(starts, q * shape[4]), at(mean_shares, q * m)
-        for j in range(m):
-            d = _ZERO
-            for c in range(n_classes):
-                d = fma(T[j * n_classes + c], d_means[q * n_classes + c], d)
-                d_T[j * n_classes + c] = fma(mean[j], d_means[q * n_classes + c], d_T[j * n_classes + c])
-            d_share[j] = d / np.float32(n)
-        for i in range(0, n, _BLOCK):
-            block, r = min(_BLOCK, n - i), at(shares, (q * n + i) * m)
-            _softmax_rows_back(r, block, m, d_share)
-            add_rows(r, block, m, d_b)
-            gather(chip, at(own, i), block, shape, shift, x)
-            gemm_add(x, 1, k, r, m, gradient, m, k, m, block, gradient)
+    chip, own, mean = at(chips, which[q] * shape[0]), at(starts, q * shape[4]), at(mean_shares, q * m)
+    for j in range(m):
+        d = _ZERO
+        for c in range(n_classes):
+            d = fma(T[j * n_classes + c], d_means[q * n_classes + c], d)
+            d_T[j * n_classes + c] = fma(mean[j], d_means[q * n_classes + c], d_T[j * n_classes + c])
+        d_share[j] = d / np.float32(n)
+    for i in range(0, n, _BLOCK):
+        block, r = min(_BLOCK, n - i), at(shares, (q * n + i) * m)
+        _softmax_rows_back(r, block, m, d_share)
+        add_rows(r, block, m, d_b)
+        gather(chip, at(own, i), block, shape, shift, x)
+        gemm_add(x, 1, k, r, m, gradient, m, k, m, block, gradient)
 
 
 @helper
