@@ -92,6 +92,12 @@ class Network(ABC, Generic[W]):
     def _gradient_size(self) -> int:
         """Floats of a packed gradient."""
 
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the buffers."""
+        kept = [self._packed, self._gradients, self._scratch, *self._x, *self._buffers.values()]
+        return sum(array.nbytes for array in kept)
+
     def _buffer(self, name: str, size: int) -> F32:
         if name not in self._buffers or self._buffers[name].size < size:
             self._buffers[name] = aligned(size)

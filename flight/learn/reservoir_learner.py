@@ -132,10 +132,11 @@ class ReservoirLearner(Learner, Generic[W]):
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of the reservoir, of the weights and of Adam's moments."""
+        """Bytes of the reservoir, of the weights, of Adam's moments, and of what kernels work in."""
         if self.chip_shape_ is None:
             return 0
-        return self._reservoir.n_bytes + 4 * sum(part.nbytes for part in self._weights or ())
+        kept = self._reservoir.n_bytes + 4 * sum(part.nbytes for part in self._weights or ())
+        return kept + (self._network_cache.n_bytes if self._network_cache is not None else 0)
 
     def _begin(self, shape: tuple[int, ...]) -> None:
         self.chip_shape_ = check_chip_shape(shape)

@@ -70,6 +70,14 @@ def test_a_prediction_does_not_depend_on_the_chips_beside_it(jit: Backend, name:
     assert trained.predict(EARTH.chips[:0]).shape == (0, 3)
 
 
+def test_the_memory_that_kernels_work_in_is_counted(jit: Backend) -> None:
+    trained = learner("downconv", jit)
+    before = trained.n_bytes
+    trained.train(1)
+    hidden = 32 * 16 * 96 * 4  # 9 cells a chip are padded to 16
+    assert before + hidden < trained.n_bytes < before + 4 * hidden
+
+
 def test_more_threads_than_shards_are_refused(jit: Backend) -> None:
     with pytest.raises(ValueError, match="threads is 5, expected a number from 1 to 4"):
         LEARNERS["downconv"](threads=5).use(jit).partial_fit(EARTH.chips, EARTH.bag)

@@ -88,11 +88,11 @@ def convnet_forward(
         shift: (inputs + 16,), added to patches / 255.
         packed, b2, dims: weights, as above.
         seed, below, scale: a hidden unit is 0 where a byte of its hash is below `below`, else times `scale`.
-        keep: whether hidden units of all chips are wanted, for the way back; if not, `hidden` has one block.
+        keep: whether hidden units of all chips are wanted, for the way back; if not, `hidden` is one block of 96 cells.
         hidden: (n, padded cells, padded hidden), written.
         shares: (n, even classes, padded cells), written: class shares of cells.
         means: (n, classes), written.
-        x: scratch, a block of patches and a vector.
+        x: scratch of 96 inputs + 32 floats.
     """
     k, h, n_classes = dims[0], dims[1], dims[2]
     n, classes = shape[3], _even(n_classes)

@@ -104,11 +104,11 @@ def qkmnet_forward(
         shape: bytes of a chip, of its rows and of patches' rows; patches; distance of rows of `starts`.
         shift: (inputs + 16,), added to patches / 255.
         packed, dims: weights, as above.
-        keep: whether responsibilities of all chips are wanted, for the way back; if not, `shares` has one block.
+        keep: whether responsibilities of all chips are wanted, for the way back; if not, `shares` is one block of 96.
         shares: (n, patches, padded prototypes), written: responsibilities.
         mean_shares: (n, padded prototypes), written.
         means: (n, classes), written.
-        x: scratch, a block of patches and a vector.
+        x: scratch of 96 inputs + 16 + padded prototypes floats.
     """
     k, m, n_classes, n = dims[0], dims[1], dims[2], shape[3]
     b, T = at(packed, k * m), at(packed, (k + 1) * m)
