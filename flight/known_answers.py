@@ -18,6 +18,7 @@ from flight.config import LinkConfig
 from flight.kernels.backend import Backend
 from flight.learn import LEARNERS
 from flight.learn.counter import splitmix64
+from flight.learn.kdm import KDM, RBF
 from flight.link import content, labelset, product, region_codec
 from flight.link.endpoint import Endpoint
 from flight.link.events import FileReceived
@@ -144,7 +145,15 @@ def trained(name: str, backend: Backend) -> tuple[bytes, list[float]]:
     return weights, [float(value) for value in learner.predict(chips[:2]).ravel()]
 
 
-COMPILED: dict[str, Check] = {"arithmetic": arithmetic}
+def densities(backend: Backend, folder: Path) -> bytes:
+    """Log-densities of points and shares of components, of a kernel density matrix."""
+    points = drawn(12 * 6, 11, 1000).reshape(12, 6) / 300.0
+    density = KDM.of(points[:9], RBF(0.7), 1 + drawn(9, 12, 5))
+    found = density.log_density(points, backend), density.log_responsibilities(points, backend=backend)
+    return b"".join(part.astype("<f8").tobytes() for part in found)
+
+
+COMPILED: dict[str, Check] = {"arithmetic": arithmetic, "densities": densities}
 EXACT: dict[str, Check] = {
     "content": coded_content,
     "region": region_file,

@@ -127,7 +127,80 @@ CODECS = (
         "int64 *counts"),
 )  # fmt: skip
 
-KERNELS: tuple[Kernel, ...] = (*MACHINE, *CODECS)
+# Trained networks.
+_PATCHES = "const uint8 *chips, const int64 *which, const int64 *starts, const int64 *shape, const float *shift"
+NETWORKS = (
+    Kernel(
+        "gemm", "native.gemm",
+        "const float *a, const float *b, const float *start, float *c, int64 m, int64 n, int64 depth, int64 repeats",
+        small=True,
+    ),
+    Kernel(
+        "convnet_fold", "native.convnet",
+        "const float *W1, const float *b1, const float *W2, const float *P, int64 whitened, const int64 *dims, "
+        "float *packed",
+        small=True,
+    ),
+    Kernel(
+        "convnet_forward", "native.convnet",
+        f"({_PATCHES}), const float *packed, const float *b2, const int64 *dims, uint32 seed, uint32 below, "
+        "float scale, int64 first, int64 last, int64 keep, float *hidden, float *shares, float *means, float *x",
+        small=True,
+    ),
+    Kernel(
+        "convnet_backward", "native.convnet",
+        f"({_PATCHES}), const float *packed, const int64 *dims, float scale, int64 n_chips, int64 n_shards, "
+        "int64 first, int64 last, float *hidden, float *shares, const float *d_means, float *gradients, float *x",
+        small=True,
+    ),
+    Kernel(
+        "convnet_unfold", "native.convnet",
+        "float *gradients, int64 n_shards, const float *P, const int64 *dims, float *W1, float *b1, float *W2, "
+        "float *b2, float *scratch",
+        small=True,
+    ),
+    Kernel(
+        "qkmnet_fold", "native.qkmnet",
+        "const float *c_x, const float *c_y, const float *log_w, const float *log_s, const float *P, int64 whitened, "
+        "const int64 *dims, float *packed",
+        small=True,
+    ),
+    Kernel(
+        "qkmnet_forward", "native.qkmnet",
+        f"({_PATCHES}), const float *packed, const int64 *dims, int64 first, int64 last, int64 keep, float *shares, "
+        "float *mean_shares, float *means, float *x",
+        small=True,
+    ),
+    Kernel(
+        "qkmnet_backward", "native.qkmnet",
+        f"({_PATCHES}), const float *packed, const int64 *dims, int64 n_chips, int64 n_shards, int64 first, "
+        "int64 last, float *shares, const float *mean_shares, const float *d_means, float *gradients, float *x",
+        small=True,
+    ),
+    Kernel(
+        "qkmnet_unfold", "native.qkmnet",
+        "float *gradients, int64 n_shards, const float *c_x, const float *c_y, const float *log_s, const float *P, "
+        "const int64 *dims, const float *packed, float *d_c_x, float *d_c_y, float *d_log_w, float *d_log_s, "
+        "float *scratch",
+        small=True,
+    ),
+    Kernel(
+        "kdm", "native.kdm",
+        "const double *x, const double *c, const double *log_w, int64 n, int64 m, int64 d, double narrowness, "
+        "int64 shared, double *scores, double *total",
+        small=True,
+    ),
+    Kernel("eigen", "native.jacobi", "double *a, double *v, int64 n", small=True),
+    Kernel("adam", "native.descent", "float *w, const float *g, float *m, float *v, int64 n, float rate", small=True),
+    Kernel(
+        "bag_gradient", "native.descent",
+        "const float *q, const float *shares, const float *target, int64 n_bags, int64 n_chips, int64 n_classes, "
+        "float floor, float *d",
+        small=True,
+    ),
+)  # fmt: skip
+
+KERNELS: tuple[Kernel, ...] = (*MACHINE, *CODECS, *NETWORKS)
 BY_NAME = {kernel.name: kernel for kernel in KERNELS}
 
 

@@ -134,8 +134,7 @@ class Learner(ABC):
     def predict(self, chips: object) -> NDArray[np.float32]:
         """Class proportions (n, n_classes) of `chips`, rows on the simplex; finishes pending training first."""
         images = self._check_chips(chips)
-        n_classes = self._finish()
-        return _stack((self._predict_chip(chip) for chip in images), len(images), (n_classes,))
+        return self._predict_chips(images, self._finish())
 
     def predict_map(self, chips: object) -> NDArray[np.float32]:
         """Class proportions (n, rows, cols, n_classes) of the 4 x 4 pixel cells, each on the simplex."""
@@ -316,6 +315,10 @@ class Learner(ABC):
     @abstractmethod
     def _map_shape(self) -> tuple[int, int]:
         """Rows and columns of a chip's cell map."""
+
+    def _predict_chips(self, images: NDArray[np.uint8], n_classes: int) -> NDArray[np.float32]:
+        """Class proportions (n, n_classes) of chips."""
+        return _stack((self._predict_chip(chip) for chip in images), len(images), (n_classes,))
 
     @abstractmethod
     def _predict_chip(self, chip: NDArray[np.uint8]) -> NDArray[np.floating]:

@@ -6,6 +6,7 @@ its arguments: float32 in training, float64 where gradients are checked.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from flight.learn.descent import Whitening
 
 Array = NDArray[np.floating]
+Product = Callable[[Array, Array], Array]
+_OCTETS = 256
 
 
 class Weights(NamedTuple):
@@ -41,10 +44,37 @@ def initial(n_inputs: int, n_hidden: int, n_classes: int, rng: np.random.Generat
     return Weights(*(part.astype(np.float32) for part in parts))
 
 
-def fold(w: Weights, white: Whitening) -> Weights:
+def fold(w: Weights, white: Whitening, product: Product = np.matmul) -> Weights:
     """Weights that do to raw patches what `w` does to whitened ones."""
-    W1 = white.P @ w.W1
-    return w._replace(W1=W1, b1=w.b1 - white.mean @ W1)
+    W1 = product(white.P, w.W1)
+    return w._replace(W1=W1, b1=w.b1 - product(white.mean[None], W1)[0])
+
+
+def dropped(rate: float) -> int:
+    """How many of 256 hidden units are dropped: dropout comes in 256ths."""
+    return round(rate * _OCTETS)
+
+
+def kept_scale(n_dropped: int) -> float:
+    """What hidden units that are kept are multiplied by."""
+    return _OCTETS / (_OCTETS - n_dropped)
+
+
+def dropout(seed: int, n_chips: int, n_cells: int, n_hidden: int, n_dropped: int) -> Array:
+    """Dropout factors (n_chips * n_cells, n_hidden): 0, or `kept_scale`, by an octet of a hash of place and `seed`.
+
+    The hash is Wellons' lowbias32 of a counter, xor `seed`; sixteen hashes in a row give sixteen units four times.
+    Cells are counted to the next multiple of 16, hidden units to the next of 32.
+    """
+    cells, hidden = -(-n_cells // 16) * 16, -(-n_hidden // 32) * 32
+    x = np.arange(n_chips * cells * hidden // 4, dtype=np.uint32) ^ np.uint32(seed)
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        x ^= x >> np.uint32(shift)
+        x *= np.uint32(factor)
+    x ^= x >> np.uint32(16)
+    octets = x.astype("<u4").view(np.uint8).reshape(-1, 16, 4).swapaxes(1, 2).reshape(n_chips, cells, hidden)
+    kept = octets[:, :n_cells, :n_hidden].reshape(-1, n_hidden) >= n_dropped
+    return np.asarray(kept * np.float32(kept_scale(n_dropped)))
 
 
 def forward(w: Weights, x: Array, keep: Array | None = None) -> Pass:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
+Product = Callable[[Array, Array], Array]
+Eigen = Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]]
+"""A symmetric matrix to its eigenvalues, ascending, and its eigenvectors, the columns of a matrix."""
 
 
 class Whitening(NamedTuple):
@@ -17,12 +20,12 @@ class Whitening(NamedTuple):
     mean: Array
     P: Array
 
-    def apply(self, x: Array) -> Array:
+    def apply(self, x: Array, product: Product = np.matmul) -> Array:
         """Whitened patches of the shape of `x` (..., inputs)."""
-        return np.asarray((x - self.mean).reshape(-1, len(self.mean)) @ self.P).reshape(x.shape)
+        return np.asarray(product((x - self.mean).reshape(-1, len(self.mean)), self.P)).reshape(x.shape)
 
 
-def whitening(chips: Iterable[NDArray[np.uint8]]) -> Whitening:
+def whitening(chips: Iterable[NDArray[np.uint8]], eigen: Eigen = np.linalg.eigh) -> Whitening:
     """The whitening of patches / 255, one array (n_patches, inputs) a chip.
 
     Variances below 0.001 of the greatest are not raised. Pixels of a patch are so alike that gradient descent on them
@@ -35,9 +38,10 @@ def whitening(chips: Iterable[NDArray[np.uint8]]) -> Whitening:
         total = total + x.sum(axis=0)
         second = second + x.T @ x  # exact: integers below 2^53
     mean = total / n
-    values, Q = np.linalg.eigh((second / n - np.outer(mean, mean)) / 255.0**2)
+    values, Q = eigen((second / n - np.outer(mean, mean)) / 255.0**2)
+    Q = Q * np.sign(Q[np.abs(Q).argmax(axis=0), np.arange(len(Q))])  # whoever solved, of one sign
     scale = np.sqrt(np.maximum(values, 0.0) + 1e-3 * values[-1] + 1e-6)
-    return Whitening((mean / 255.0).astype(np.float32), (Q / scale).astype(np.float32))
+    return Whitening((mean / 255.0).astype(np.float32), np.ascontiguousarray(Q / scale, np.float32))
 
 
 def adam(

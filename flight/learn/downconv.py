@@ -8,6 +8,7 @@ from flight.learn import convnet
 from flight.learn.convnet import Weights
 from flight.learn.descent import Whitening
 from flight.learn.features import CELL_PX
+from flight.learn.networks import Convnet
 from flight.learn.reservoir_learner import Array, ChipGradient, ReservoirLearner
 
 
@@ -24,8 +25,9 @@ class Downconv(ReservoirLearner[Weights]):
         chips_per_bag: chips of each in a batch; with the loss ``chip`` the batch has as many chips in all.
         cells_per_chip: cells drawn from each chip in training.
         reservoir: chips kept, up to 256.
+        threads: that kernels run in, 1 to 4; they change no bit. numpy has its own.
         n_hidden: hidden units.
-        dropout: share of hidden units dropped in training.
+        dropout: share of hidden units dropped in training, to the nearest 256th.
         seed: of reservoir, initial weights and batches.
         max_municipalities: municipality numbers are below this.
     """
@@ -44,6 +46,7 @@ class Downconv(ReservoirLearner[Weights]):
         chips_per_bag: int = 8,
         cells_per_chip: int = 64,
         reservoir: int = 256,
+        threads: int = 1,
         n_hidden: int = 96,
         dropout: float = 0.1,
         seed: int = 0,
@@ -57,6 +60,7 @@ class Downconv(ReservoirLearner[Weights]):
             chips_per_bag=chips_per_bag,
             cells_per_chip=cells_per_chip,
             reservoir=reservoir,
+            threads=threads,
             seed=seed,
             max_municipalities=max_municipalities,
         )
@@ -70,16 +74,18 @@ class Downconv(ReservoirLearner[Weights]):
     def _initial(self, rng: np.random.Generator) -> Weights:
         return convnet.initial(self._grid.n_inputs, self.n_hidden, self.n_classes_, rng)
 
-    def _gradient(self, w: Weights, x: Array, loss: ChipGradient, rng: np.random.Generator) -> Weights:
-        keep = None
-        if self.dropout:
-            kept = rng.random((x.shape[0] * x.shape[1], self.n_hidden), dtype=np.float32) >= self.dropout
-            keep = kept * np.float32(1 / (1 - self.dropout))
+    def _gradient(self, w: Weights, x: Array, loss: ChipGradient, seed: int) -> Weights:
+        dropped = convnet.dropped(self.dropout)
+        keep = convnet.dropout(seed, x.shape[0], x.shape[1], self.n_hidden, dropped) if dropped else None
         done = convnet.forward(w, x, keep)
         return convnet.backward(w, x, done, loss(done.cells.mean(axis=1)), keep)
 
     def _fold(self, w: Weights, white: Whitening) -> Weights:
-        return convnet.fold(w, white)
+        return convnet.fold(w, white, self._product)
+
+    def _new_network(self) -> Convnet:
+        sizes = self._grid.n_inputs, self.n_hidden, self.n_classes_
+        return Convnet(self.backend, *sizes, self.threads, self.dropout)
 
     def _proportions(self, w: Weights, x: Array) -> Array:
         return np.asarray(convnet.forward(w, x[None]).cells[0])

@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from flight.kernels.backend import NUMPY, Backend
 from flight.learn import checks, state
 from flight.learn.counter import splitmix64
 from flight.learn.features import CellFeatures, check_chip_shape
@@ -43,9 +44,15 @@ class Novelty:
         self.seed = seed
 
     chip_shape_: tuple[int, int, int] | None = None
+    backend: Backend = Backend(NUMPY)
     _numbers: NDArray[np.int64]  # by ascending hash
     _rows: NDArray[np.float32]
     _fitted: tuple[KDM, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]] | None = None
+
+    def use(self, backend: Backend) -> Self:
+        """Compute densities with `backend` (`flight.kernels.backend.choose`) instead of numpy, to nearly the same."""
+        self.backend = backend
+        return self
 
     def partial_fit(self, chips: object, *, number: object) -> Self:
         """Take in uint8 chips (n, height, width, n_bands) that are usual, each with its number (n,)."""
@@ -69,7 +76,7 @@ class Novelty:
         """Surprise (n,) of chips: -log density of their standardised statistics, nats; greater is stranger."""
         images = self._check(chips)
         kdm, mean, P, _ = self._fit()
-        return -kdm.log_density((self._statistics(images) - mean) @ P)
+        return -kdm.log_density((self._statistics(images) - mean) @ P, self.backend)
 
     def p_value(self, chips: object) -> NDArray[np.float64]:
         """Share (n,) of usual chips that are at least as surprising (Vovk et al. 2005, conformal p-value).
@@ -143,7 +150,7 @@ class Novelty:
             P = Q / np.sqrt(np.maximum(values, 0.0) + _FAINTEST * values[-1] + 1e-9)
             model = DensityEstimator(n_prototypes=self.n_prototypes, seed=self.seed)
             kdm = model.fit((own - mean) @ P).kdm_
-            scores = -kdm.log_density((self._rows[held] - mean) @ P)
+            scores = -kdm.log_density((self._rows[held] - mean) @ P, self.backend)
             self._fitted = kdm, mean, P, np.sort(scores)
         return self._fitted
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flight.learn.features import CELL_PX, check_chip_shape
+from flight.learn.networks import Patches
 
 _CROP_FROM, _CROP_TO = (100, 100), 96
 _SUMMARY_STEP_PX = 2 * CELL_PX
@@ -46,13 +47,24 @@ class PatchGrid:
         """Every patch of `chip` (height, width, bands): (rows * cols, n_inputs)."""
         return np.ascontiguousarray(chip).reshape(-1)[self._start[:, None] + self._inside]
 
-    def some(self, chips: NDArray[np.uint8], at: NDArray[np.integer]) -> NDArray[np.uint8]:
-        """Patches `at` (n, count) of `chips` (n, height, width, bands): (n, count, n_inputs)."""
+    def some(self, chips: NDArray[np.uint8], at: NDArray[np.integer] | None) -> NDArray[np.uint8]:
+        """Patches `at` (n, count), or all, of `chips` (n, height, width, bands): (n, count, n_inputs)."""
         flat = np.ascontiguousarray(chips).reshape(len(chips), math.prod(chips.shape[1:]))
-        taken: NDArray[np.uint8] = flat[
-            np.arange(len(chips))[:, None, None], self._start[at][:, :, None] + self._inside
-        ]
+        starts = self._start[None] if at is None else self._start[at]
+        taken: NDArray[np.uint8] = flat[np.arange(len(chips))[:, None, None], starts[:, :, None] + self._inside]
         return taken
+
+    def batch(
+        self,
+        chips: NDArray[np.uint8],
+        which: NDArray[np.integer],
+        at: NDArray[np.integer] | None = None,
+        mean: NDArray[np.float32] | None = None,
+    ) -> Patches:
+        """Patches `at` (n, count), or every patch, of chips `which` (n,), for kernels; `mean` is taken from them."""
+        starts = self._start if at is None else self._start[at]
+        row_bytes = chips.shape[2] * chips.shape[3]
+        return Patches(chips, which.astype(np.int64), starts, row_bytes, self.n_inputs // CELL_PX, mean)
 
     def cells(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
         """Values (rows * cols, c) of patches as those of cells (*map_shape, c).

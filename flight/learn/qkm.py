@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from flight.learn import qkmnet
 from flight.learn.descent import Whitening
+from flight.learn.networks import Qkmnet
 from flight.learn.qkmnet import Weights
 from flight.learn.reservoir_learner import Array, ChipGradient, ReservoirLearner
 from flight.learn.state import StateError
@@ -32,6 +33,7 @@ class QKM(ReservoirLearner[Weights]):
         chips_per_bag: chips of each in a batch; with the loss ``chip`` the batch has as many chips in all.
         cells_per_chip: patches drawn from each chip in training.
         reservoir: chips kept, up to 256.
+        threads: that kernels run in, 1 to 4; they change no bit. numpy has its own.
         n_prototypes: prototypes.
         seed: of reservoir, initial weights and batches.
         max_municipalities: municipality numbers are below this.
@@ -51,6 +53,7 @@ class QKM(ReservoirLearner[Weights]):
         chips_per_bag: int = 8,
         cells_per_chip: int = 64,
         reservoir: int = 256,
+        threads: int = 1,
         n_prototypes: int = 64,
         seed: int = 0,
         max_municipalities: int = 65535,
@@ -63,6 +66,7 @@ class QKM(ReservoirLearner[Weights]):
             chips_per_bag=chips_per_bag,
             cells_per_chip=cells_per_chip,
             reservoir=reservoir,
+            threads=threads,
             seed=seed,
             max_municipalities=max_municipalities,
         )
@@ -76,7 +80,7 @@ class QKM(ReservoirLearner[Weights]):
         chips = rng.integers(0, len(self._reservoir), self.n_prototypes)
         at = rng.integers(0, len(self._grid), (self.n_prototypes, 1))
         drawn = self._grid.some(self._reservoir.chips[chips], at)[:, 0] * np.float32(1 / 255)
-        return qkmnet.initial(self._whitening().apply(drawn), self.n_classes_, rng)
+        return qkmnet.initial(self._whitening().apply(drawn, self._product), self.n_classes_, rng)
 
     def _restore_arrays(self, arrays: dict[str, NDArray[Any]]) -> None:
         c_y = arrays.get("w.c_y")
@@ -84,12 +88,15 @@ class QKM(ReservoirLearner[Weights]):
             raise StateError("state array w.c_y: a row is 0, so it names no class")
         super()._restore_arrays(arrays)
 
-    def _gradient(self, w: Weights, x: Array, loss: ChipGradient, rng: np.random.Generator) -> Weights:
+    def _gradient(self, w: Weights, x: Array, loss: ChipGradient, seed: int) -> Weights:
         done = qkmnet.forward(w, x)
         return qkmnet.backward(w, x, done, loss(done.mean @ qkmnet.class_rows(w)))
 
     def _fold(self, w: Weights, white: Whitening) -> Weights:
-        return qkmnet.fold(w, white)
+        return qkmnet.fold(w, white, self._product)
+
+    def _new_network(self) -> Qkmnet:
+        return Qkmnet(self.backend, self._grid.n_inputs, self.n_prototypes, self.n_classes_, self.threads)
 
     def _proportions(self, w: Weights, x: Array) -> Array:
         return qkmnet.proportions(w, x)

@@ -12,6 +12,8 @@ patches commutes with T: a chip is a mixed state of its patches.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 from flight.learn.descent import Whitening
 
 Array = NDArray[np.floating]
+Product = Callable[[Array, Array], Array]
 
 
 class Weights(NamedTuple):
@@ -42,7 +45,7 @@ class Pass(NamedTuple):
 def initial(prototypes: Array, n_classes: int, rng: np.random.Generator) -> Weights:
     """Prototypes as given, equal weights, s their mean distance, c_y uniform in [0, 1)."""
     n = len(prototypes)
-    parts = (prototypes, rng.random((n, n_classes)), np.zeros(n), np.log([mean_distance(prototypes)]))
+    parts = (prototypes, rng.random((n, n_classes)), np.zeros(n), [math.log(mean_distance(prototypes))])
     return Weights(*(np.array(part, np.float32) for part in parts))
 
 
@@ -98,16 +101,18 @@ def backward(w: Weights, x: Array, done: Pass, d_chips: Array) -> Weights:
     return Weights(d_x, d_y, d_w, d_s)
 
 
-def fold(w: Weights, white: Whitening) -> Weights:
+def fold(w: Weights, white: Whitening, product: Product = np.matmul) -> Weights:
     """Weights that do to raw patches what `w` does to whitened ones.
 
     The logits are affine in the patch, b + x A, and any affine map is that of prototypes c = s^2 A / 2 with weights
     exp(b + |c|^2 / s^2), whatever s is. Here s is the mean distance of these prototypes, as where training starts.
     """
-    A = (white.P @ w.c_x.T * (2 * np.exp(-2 * w.log_s))).T
-    b = w.log_w - np.exp(-2 * w.log_s) * np.square(w.c_x).sum(axis=1) - A @ white.mean
+    scale = np.asarray(math.exp(-2 * float(w.log_s[0])), w.log_s.dtype)
+    A = np.ascontiguousarray(product(white.P, w.c_x.T * (2 * scale)).T)
+    b = w.log_w - scale * np.square(w.c_x).sum(axis=1) - product(A, white.mean[:, None])[:, 0]
     s = 2 / mean_distance(A)
     c_x = A * np.asarray(s * s / 2, A.dtype)
     log_w = b + np.square(c_x).sum(axis=1) / np.asarray(s * s, A.dtype)
-    log_w -= log_w.max() + np.log(np.exp(log_w - log_w.max()).sum())
-    return Weights(c_x, w.c_y, log_w, np.array([np.log(s)], w.log_s.dtype))
+    top = float(log_w.max())
+    log_w -= np.asarray(top + math.log(sum(math.exp(value - top) for value in log_w.tolist())), log_w.dtype)
+    return Weights(c_x, w.c_y, log_w, np.array([math.log(s)], w.log_s.dtype))

@@ -5,23 +5,27 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flight.learn import descent
+from flight.learn import descent, networks
 from flight.learn.base import Learner, NotReadyError
 from flight.learn.checks import check_uint8
 from flight.learn.counter import generator
-from flight.learn.descent import Whitening
+from flight.learn.descent import Product, Whitening
 from flight.learn.features import CELL_PX, check_chip_shape
-from flight.learn.losses import BAG_LOSSES, LOSSES, chip_loss
+from flight.learn.losses import BAG_LOSSES, FLOOR, LOSSES, chip_loss
+from flight.learn.networks import Network, Patches
 from flight.learn.patches import PatchGrid
 from flight.learn.reservoir import Reservoir
 from flight.learn.state import StateError, take
 
 _STREAM_INITIAL, _STREAM_BATCH = 2, 3
+_PATCH_BITS = 16  # a chip has fewer patches than 2 to this
+_BLOCK_CHIPS = 32  # predicted at a time
 _UNIT = np.float32(1 / 255)
 
 Array = NDArray[np.floating]
@@ -53,7 +57,7 @@ class ReservoirLearner(Learner, Generic[W]):
     class over the reservoir, at least 0.02), scaled to a mean of 1.
 
     A subclass names its weights (a NamedTuple) and the stride of its patches, and says how weights start, what their
-    gradient is, how they fold, and what they make of patches.
+    gradient is, how they fold, and what they make of patches: in numpy, and which `Network` of kernels does the same.
     """
 
     _stride_px: ClassVar[int]
@@ -69,6 +73,7 @@ class ReservoirLearner(Learner, Generic[W]):
         chips_per_bag: int,
         cells_per_chip: int,
         reservoir: int,
+        threads: int,
         seed: int,
         max_municipalities: int,
     ) -> None:
@@ -80,11 +85,13 @@ class ReservoirLearner(Learner, Generic[W]):
         self.chips_per_bag = chips_per_bag
         self.cells_per_chip = cells_per_chip
         self.reservoir = reservoir
+        self.threads = threads
 
     _weights: W | None = None  # in training, on whitened patches
     _folded: W | None = None  # final, on raw patches in [0, 1]
     _members_cache: _Members | None = None
     _white: Whitening | None = None
+    _network_cache: Network[W] | None = None
     _step: int = 0
 
     @abstractmethod
@@ -96,12 +103,16 @@ class ReservoirLearner(Learner, Generic[W]):
         """The weights that training starts from."""
 
     @abstractmethod
-    def _gradient(self, w: W, x: Array, loss: ChipGradient, rng: np.random.Generator) -> W:
-        """Gradient for weights `w` on whitened patches `x` (n_chips, n_patches, inputs)."""
+    def _gradient(self, w: W, x: Array, loss: ChipGradient, seed: int) -> W:
+        """Gradient for weights `w` on whitened patches `x` (n_chips, n_patches, inputs); `seed` is of dropout."""
 
     @abstractmethod
     def _fold(self, w: W, white: Whitening) -> W:
-        """Weights that do to raw patches what `w` does to whitened ones."""
+        """Weights that do to raw patches what `w` does to whitened ones, with products by `_product`."""
+
+    @abstractmethod
+    def _new_network(self) -> Network[W]:
+        """The kernels for the present chips and classes."""
 
     @abstractmethod
     def _proportions(self, w: W, x: Array) -> Array:
@@ -121,10 +132,11 @@ class ReservoirLearner(Learner, Generic[W]):
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of the reservoir, of the weights and of Adam's moments."""
+        """Bytes of the reservoir, of the weights, of Adam's moments, and of what kernels work in."""
         if self.chip_shape_ is None:
             return 0
-        return self._reservoir.n_bytes + 4 * sum(part.nbytes for part in self._weights or ())
+        kept = self._reservoir.n_bytes + 4 * sum(part.nbytes for part in self._weights or ())
+        return kept + (self._network_cache.n_bytes if self._network_cache is not None else 0)
 
     def _begin(self, shape: tuple[int, ...]) -> None:
         self.chip_shape_ = check_chip_shape(shape)
@@ -144,6 +156,7 @@ class ReservoirLearner(Learner, Generic[W]):
 
     def _restart(self) -> None:
         self._weights, self._folded, self._members_cache, self._white, self._step = None, None, None, None, 0
+        self._network_cache = None
 
     def _lacks(self) -> str:
         return super()._lacks() or ("" if len(self._members().target) else "no kept chip is in a labelled municipality")
@@ -175,17 +188,35 @@ class ReservoirLearner(Learner, Generic[W]):
         for _ in range(steps):
             rng = generator(self.seed, _STREAM_BATCH, self._step)
             chips, loss = batch(rng)
-            g = self._gradient(self._weights, white.apply(self._draw(chips, rng)), loss, rng)
+            at, seed = self._draw(len(chips), rng), int(rng.integers(1 << 32))
             rate = self.learning_rate * (0.55 + 0.45 * math.cos(math.pi * self._step / self.n_steps))
             self._step += 1
-            descent.adam(self._weights, g, self._m, self._v, self._step, rate)
+            if self.backend.compiled:
+                patches = self._grid.batch(self._reservoir.chips, chips, at, white.mean)
+                g = self._network().gradient(self._weights, patches, white.P, loss, seed)
+                networks.adam(self.backend, self._weights, g, self._m, self._v, self._step, rate)
+            else:
+                x = self._grid.some(self._reservoir.chips[chips], at) * _UNIT
+                g = self._gradient(self._weights, white.apply(x), loss, seed)
+                descent.adam(self._weights, g, self._m, self._v, self._step, rate)
         if self._step == self.n_steps:
             self._folded = self._fold(self._weights, white)
 
     def _whitening(self) -> Whitening:
         if self._white is None:
-            self._white = descent.whitening(self._grid.all(chip) for chip in self._reservoir.chips)
+            patches = (self._grid.all(chip) for chip in self._reservoir.chips)
+            solve = partial(networks.eigen, self.backend) if self.backend.compiled else np.linalg.eigh
+            self._white = descent.whitening(patches, solve)
         return self._white
+
+    @property
+    def _product(self) -> Product:
+        return partial(networks.product, self.backend) if self.backend.compiled else np.matmul
+
+    def _network(self) -> Network[W]:
+        if self._network_cache is None:
+            self._network_cache = self._new_network()
+        return self._network_cache
 
     def _bag_batch(self, rng: np.random.Generator) -> tuple[NDArray[np.integer], ChipGradient]:
         """Some chips of some municipalities, and the loss of their means."""
@@ -194,14 +225,20 @@ class ReservoirLearner(Learner, Generic[W]):
         drawn = np.argsort(-np.log1p(-rng.random(len(total))) / total, kind="stable")[: self.bags_per_batch]
         shuffled = np.lexsort((rng.random(len(members.chip)), members.bag))
         place = np.arange(len(shuffled)) - members.first[members.bag]
-        use = shuffled[(place < self.chips_per_bag) & np.isin(members.bag, drawn)]
+        taken = np.zeros(len(total), np.bool_)
+        taken[drawn] = True
+        use = shuffled[(place < self.chips_per_bag) & taken[members.bag]]
         bags, row = np.unique(members.bag[use], return_inverse=True)
         chips, col = np.unique(members.chip[use], return_inverse=True)
         shares = np.zeros((len(bags), len(chips)), np.float32)
         shares[row, col] = members.weight[use]
         shares /= shares.sum(axis=1, keepdims=True)
+        target = members.target[bags]
+        if self.backend.compiled:
+            floor = FLOOR if self.loss == "bag_kl" else 0.0
+            return chips, partial(networks.bag_gradient, self.backend, shares=shares, target=target, floor=floor)
         loss = BAG_LOSSES[self.loss]
-        return chips, lambda q: loss(q, shares, members.target[bags])[1]
+        return chips, lambda q: loss(q, shares, target)[1]
 
     def _chip_batch(self, rng: np.random.Generator) -> tuple[NDArray[np.integer], ChipGradient]:
         """Some chips, and the published loss of each."""
@@ -217,16 +254,37 @@ class ReservoirLearner(Learner, Generic[W]):
         drawn = np.argsort(rng.random(len(labelled)), kind="stable")[: self.bags_per_batch * self.chips_per_bag]
         return labelled[drawn], lambda q: chip_loss(q, target[drawn], class_weight)[1]
 
-    def _draw(self, chips: NDArray[np.integer], rng: np.random.Generator) -> Array:
-        """Some patches (n, n_patches, inputs) in [0, 1] of each chip of the reservoir."""
-        order = np.argsort(rng.random((len(chips), len(self._grid)), dtype=np.float32), axis=1, kind="stable")
-        at = np.sort(order[:, : self.cells_per_chip], axis=1)
-        return self._grid.some(self._reservoir.chips[chips], at) * _UNIT
+    def _draw(self, n_chips: int, rng: np.random.Generator) -> NDArray[np.int64] | None:
+        """Which patches (n_chips, count) of each chip are trained on, ascending; None for all."""
+        n = len(self._grid)
+        if self.cells_per_chip >= n:
+            return None
+        keys = rng.integers(1 << 40, size=(n_chips, n)) << _PATCH_BITS | np.arange(n)  # all different
+        keys.partition(self.cells_per_chip, axis=1)
+        return np.sort(keys[:, : self.cells_per_chip] & (1 << _PATCH_BITS) - 1, axis=1)
+
+    def _predict_chips(self, images: NDArray[np.uint8], n_classes: int) -> NDArray[np.float32]:
+        if not self.backend.compiled:
+            return super()._predict_chips(images, n_classes)
+        chips = np.ascontiguousarray(images)
+        return self._predict_patches(self._grid.batch(chips, np.arange(len(chips))), n_classes)
+
+    def _predict_patches(self, patches: Patches, n_classes: int) -> NDArray[np.float32]:
+        """Class proportions (n, n_classes), some chips at a time."""
+        result = np.empty((len(patches.which), n_classes), np.float32)
+        for start in range(0, len(result), _BLOCK_CHIPS):
+            block = slice(start, start + _BLOCK_CHIPS)
+            some = patches._replace(which=patches.which[block])
+            result[block] = self._network().predict(self._trained(), some)
+        return result
 
     def _predict_chip(self, chip: NDArray[np.uint8]) -> Array:
         return np.asarray(self._proportions(self._trained(), self._grid.all(chip) * _UNIT).mean(axis=0))
 
     def _predict_cells(self, chip: NDArray[np.uint8]) -> Array:
+        if self.backend.compiled:
+            patches = self._grid.batch(np.ascontiguousarray(chip)[None], np.zeros(1, np.int64))
+            return self._grid.cells(self._network().predict_cells(self._trained(), patches))
         return self._grid.cells(self._proportions(self._trained(), self._grid.all(chip) * _UNIT))
 
     def summarise(self, chips: object) -> NDArray[np.uint8]:
@@ -245,6 +303,10 @@ class ReservoirLearner(Learner, Generic[W]):
         if rows.shape[1] != expected:
             raise ValueError(f"summaries: {rows.shape[1]} bytes a chip, expected {expected}")
         result = np.empty((len(rows), self._finish()), np.float32)
+        if self.backend.compiled:
+            starts, run = np.arange(len(self._grid.lattice)) * self._grid.n_inputs, self._grid.n_inputs // CELL_PX
+            stored = Patches(np.ascontiguousarray(rows), np.arange(len(rows)), starts, run, run)
+            return self._predict_patches(stored, result.shape[1])
         for i, row in enumerate(rows):
             x = row.reshape(-1, self._grid.n_inputs) * _UNIT
             result[i] = self._proportions(self._trained(), x).mean(axis=0)
@@ -274,6 +336,7 @@ class ReservoirLearner(Learner, Generic[W]):
         self._check_range("chips_per_bag", 1, 1024)
         self._check_range("cells_per_chip", 1, 16384)
         self._check_range("reservoir", 1, 256)
+        self._check_range("threads", 1, networks.SHARDS)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         arrays = {**self._reservoir.arrays(), "step": np.array([self._step], np.int64)}

@@ -15,7 +15,7 @@ from flight.kernels.registry import abi, header
 from flight.link.keys import KeyRing
 from ground.build import BuildError
 from ground.build.back import shared_object
-from ground.build.front import intermediate
+from ground.build.front import WIDE, intermediate
 from ground.build.targets import Target
 
 _DEFAULT_CONFIG = """# What `swath-flight run --bundle` uses without --config. What is left out keeps its default.
@@ -48,7 +48,7 @@ def library(target: Target) -> bytes:
     """The shared object of all kernels for `target`; BuildError if it cannot be made."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / LIBRARY
-        shared_object(intermediate(), target, out)
+        shared_object(intermediate(WIDE in target.attributes.split(",")), target, out)
         return out.read_bytes()
 
 

@@ -19,24 +19,28 @@ from flight.kernels.compiled import entry, sources
 from flight.kernels.registry import ABI_SYMBOL, KERNELS, abi
 from ground.files import replaced
 
+WIDE = "+avx512f"
 _SETTINGS = {"NUMBA_OPT": "0", "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_ENABLE_AVX": "0"}
 
 _KEPT = 8  # texts, of some 10 MB
 
 
-def intermediate() -> str:
+def intermediate(wide: bool = False) -> str:
     """The text, with every kernel of the registry under its symbol and nothing else visible.
 
-    The texts of the latest few sources are kept in the user's cache directory.
+    With `wide`, matrix products are in tiles for the registers of AVX-512 (see `flight.kernels.native.gemm`). The texts
+    of the latest few sources are kept in the user's cache directory.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "swath"
-    kept = cache / f"kernels-{sources()}-{numba.__version__}-{llvmlite.__version__}.ll"
+    width = "-wide" if wide else ""
+    kept = cache / f"kernels-{sources()}-{numba.__version__}-{llvmlite.__version__}{width}.ll"
     if not kept.is_file():
         cache.mkdir(parents=True, exist_ok=True)
         for old in sorted(cache.glob("kernels-*.ll"), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
             old.unlink(missing_ok=True)
         with replaced(kept) as out:
-            environment = {**os.environ, **_SETTINGS, "PYTHONPATH": os.pathsep.join(sys.path)}
+            settings = _SETTINGS | ({"NUMBA_CPU_FEATURES": WIDE} if wide else {})
+            environment = {**os.environ, **settings, "PYTHONPATH": os.pathsep.join(sys.path)}
             subprocess.run([sys.executable, "-m", "ground.build.front", str(out)], env=environment, check=True)
     return kept.read_text(encoding="utf-8")
 

@@ -22,10 +22,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from flight.learn.kdm.kernels import Array, Kernel, Product
+from flight.kernels.backend import NUMPY, Backend
+from flight.learn.kdm import compiled
+from flight.learn.kdm.kernels import RBF, Array, Kernel, Product
 
 BLOCK_VALUES = 1 << 20
 MAX_COMPONENTS = 1 << 16
+IN_NUMPY = Backend(NUMPY)
 
 
 class Gradient(NamedTuple):
@@ -75,9 +78,15 @@ class KDM:
         """Probabilities (m,) of the components."""
         return np.exp(self.log_weights)
 
-    def log_density(self, x: object) -> Array:
-        """log of the density (n,) at points `x` (n, d); -inf only where a cosine is exactly 0."""
+    def log_density(self, x: object, backend: Backend = IN_NUMPY) -> Array:
+        """log of the density (n,) at points `x` (n, d); -inf only where a cosine is exactly 0.
+
+        `backend` computes where the kernel is an RBF; other kernels are computed in numpy.
+        """
         points = self._points(x)
+        if backend.compiled and isinstance(self.kernel, RBF):
+            total = compiled.scores(backend, points, self.components, self.log_weights, self.kernel.sigma, False)[1]
+            return total + self.kernel.log_normaliser(self.dim)
         result = np.empty(len(points))
         for rows in self._blocks(len(points)):
             result[rows] = _logsumexp(self.log_weights + self.kernel.log_square(points[rows], self.components))
@@ -100,13 +109,16 @@ class KDM:
         kernel, columns = self._select(parts)
         return KDM(self.components[:, columns], self.log_weights, kernel)
 
-    def log_responsibilities(self, x: object, *parts: int, nearest: int | None = None) -> Array:
+    def log_responsibilities(
+        self, x: object, *parts: int, nearest: int | None = None, backend: Backend = IN_NUMPY
+    ) -> Array:
         """log of each component's share (n, m) in explaining `parts` (by default the first) of points `x` (n, d').
 
         Args:
             x: evidence, in the columns of `parts`.
             parts: parts of the joint KDM that are known.
             nearest: let only that many components answer, those of the greatest shares (a memory of examples).
+            backend: computes where the kernel of the parts is an RBF; other kernels are computed in numpy.
 
         Raises:
             ValueError: a point has density 0 under every component.
@@ -115,9 +127,12 @@ class KDM:
         known, points = self.components[:, columns], kernel.check(x, "x")
         if points.shape[1] != known.shape[1]:
             raise ValueError(f"x: {points.shape[1]} columns, expected {known.shape[1]}")
-        result = np.empty((len(points), len(self)))
-        for rows in self._blocks(len(points)):
-            result[rows] = self._responsibilities(kernel, points[rows], known, "x", rows.start)
+        if backend.compiled and isinstance(kernel, RBF):
+            result = compiled.scores(backend, points, known, self.log_weights, kernel.sigma, True)[0]
+        else:
+            result = np.empty((len(points), len(self)))
+            for rows in self._blocks(len(points)):
+                result[rows] = self._responsibilities(kernel, points[rows], known, "x", rows.start)
         return result if nearest is None else _keep(result, nearest)
 
     def condition(self, evidence: KDM, *parts: int, nearest: int | None = None) -> KDM:
