@@ -32,7 +32,7 @@ from flight.link.packet import FileKind
 from flight.link.product import Product
 from flight.municipal_work import MunicipalRequest
 from flight.onboard_time import OnBoardTime
-from flight.payload import Payload, read_state
+from flight.payload import ARCHIVE, Payload, read_state
 from flight.step import NEVER, Message, Output, Step
 from flight.store import Damage, StateFormatError, Store, StoreError
 from flight.telemetry import EventLog, Retask, short
@@ -125,8 +125,8 @@ class Executive:
     # Start and state
 
     def _boot(self) -> None:
-        self.store.sweep()
         self.store.on_damage = self._on_damage
+        self.store.sweep(known=(ARCHIVE,))
         saved = self.store.get("mission")
         state = read_state(saved, "mission", MISSION_FORMAT) if saved is not None else None
         if state is not None:  # first, so that events carry the right time

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
+from flight.archive import Archive
 from flight.config import FlightConfig
 from flight.errors import RefusedError
 from flight.ingest import Chip
@@ -34,10 +35,11 @@ from flight.link.region import Region
 from flight.link.transfer import File
 from flight.municipal_work import MunicipalWork
 from flight.region_intake import Kept, RegionIntake
-from flight.store import Archive, StateFormatError, Store
+from flight.store import StateFormatError, Store
 from flight.telemetry import short
 
 CHECKPOINT_FORMAT = 1
+ARCHIVE = "archive.bin"
 _CELL = struct.Struct("<I")
 Emit = Callable[..., None]
 
@@ -158,7 +160,8 @@ class Payload:
         self.predict_again()
         self.progress.model_digest = b""
         self.archive = None
-        self._archive_path().unlink(missing_ok=True)
+        with suppress(OSError):  # one that stays is written over
+            self.store.disk.remove(ARCHIVE)
 
     @property
     def region(self) -> Region | None:
@@ -255,9 +258,6 @@ class Payload:
             self.emit("chip-refused", chip=chip.number, reason=short(reason))
         return not reason
 
-    def _archive_path(self) -> Path:
-        return self.store.directory / "archive.bin"
-
     def _archive(self, cells: NDArray[np.int64], summaries: NDArray[np.uint8]) -> None:
         if self.archive is None:
             self.archive = self._open_archive(summaries.shape[1], 0)
@@ -271,7 +271,7 @@ class Payload:
     def _open_archive(self, summary_bytes: int, n_records: int) -> Archive:
         record_bytes = _CELL.size + summary_bytes
         capacity = self.config.executive.archive_bytes // (record_bytes + 4)
-        return Archive(self._archive_path(), record_bytes, capacity, n_records)
+        return Archive(self.store.disk, ARCHIVE, record_bytes, capacity, n_records)
 
     # Training and predicting
 

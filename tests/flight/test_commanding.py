@@ -320,7 +320,7 @@ def test_a_sequence_whose_record_is_lost_is_aborted_at_the_restart(up):
     up.command("start-sequence", sequence_id=7)
     up.run(5.0)
     up.kill()
-    for path in up.directory.glob("sequence-7.*"):
+    for path in up.where.glob("sequence-7.*"):
         path.write_bytes(b"gone")
     up.start()
     up.run(60.0)

@@ -1,9 +1,5 @@
 """Kills, power cuts, full disks, damaged records, too little memory: nothing acknowledged is lost."""
 
-import errno
-import os
-from pathlib import Path
-
 import msgpack
 import numpy as np
 import pytest
@@ -15,17 +11,16 @@ from flight.link.dictionary import Telecommand
 from flight.link.endpoint import Endpoint
 from flight.link.events import CommandAcknowledged, TelemetryReceived
 from flight.store import StateFormatError, Store
+from sim.disk import DiskDeath, SimDisk
 from tests.flight.flight_world import (
     EARTH,
     LEARNERS_TESTED,
     MIB,
     SLOW,
-    SYNCS,
     PowerCut,
     World,
     config,
     flown,
-    intercept,
     label_file,
     region_file,
 )
@@ -73,44 +68,32 @@ def test_several_kills_cost_no_more_than_one(learner, kills, tmp_path_factory, u
     complete(fly_with_kills(tmp_path_factory.mktemp("kills"), learner, kills_s), undisturbed[learner])
 
 
-class Power:
-    """Goes away at the k-th of the calls that bring something to the disk."""
-
-    def __init__(self, patch, at=None):
-        self.calls, self.at = 0, at
-        intercept(patch, SYNCS, self._count)
-
-    def _count(self, name, *arguments):
-        self.calls += 1
-        if self.calls == self.at:
-            raise PowerCut
-
-
-def fly_with_a_power_cut(directory, at):
-    with pytest.MonkeyPatch.context() as patch:
-        power = Power(patch, at)
-        world = None
-        try:
-            world = World(directory, config(queue_chips=32, checkpoint_s=1.0))
+def fly_with_a_death(end, at, seed=0):
+    """A mission whose process dies at the `at`-th change of the disk, by `end` of the disk; and the disk."""
+    disk = SimDisk(seed)
+    disk.die_at = at
+    world = None
+    try:
+        world = World(disk, config(queue_chips=32, checkpoint_s=1.0))
+        world.begin()
+        world.settle()
+    except DiskDeath:
+        end(disk)
+        if world is None:
+            world = World(disk, config(queue_chips=32, checkpoint_s=1.0))
             world.begin()
-            world.settle()
-        except PowerCut:
-            for leftover in directory.glob("*.tmp"):  # what was not synced may be anything
-                os.truncate(leftover, leftover.stat().st_size // 2)
-            if world is None:
-                world = World(directory, config(queue_chips=32, checkpoint_s=1.0))
-                world.begin()
-            else:
-                world.restart()
-            world.settle()
-    return world, power.calls
+        else:
+            world.restart()
+        world.settle()
+    return world, disk
 
 
-def test_a_power_cut_at_any_write_loses_nothing_that_was_acknowledged(tmp_path):
-    undisturbed, calls = fly_with_a_power_cut(tmp_path / "whole", None)
-    assert calls > 20
-    for at in range(1, calls + 1):
-        world, _ = fly_with_a_power_cut(tmp_path / str(at), at)
+@pytest.mark.parametrize("end", [SimDisk.cut_power, SimDisk.kill], ids=["power cut", "kill"])
+def test_a_death_at_any_write_loses_nothing_that_was_acknowledged(end):
+    undisturbed, disk = fly_with_a_death(end, None)
+    assert disk.steps > 40
+    for at in range(1, disk.steps + 1):
+        world, _ = fly_with_a_death(end, at, seed=at)
         complete(world, undisturbed)
         assert world.log["record-damaged"] + world.flight.log.counts["record-damaged"] == 0
 
@@ -178,65 +161,54 @@ def test_no_product_number_is_used_twice_over_kills(tmp_path):
 # Disk
 
 
-class Disk:
-    """A disk that can be full."""
-
-    def __init__(self, patch, directory):
-        self.full, self.directory = False, directory
-        intercept(patch, [(Path, "open")], self._open)
-
-    def _open(self, name, path, mode="r", *arguments):
-        if self.full and self.directory in path.parents and set(mode) & set("wa+"):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+ROOM_BYTES = 1 << 30
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
-def test_a_full_disk_is_told_acknowledges_nothing_and_the_mission_goes_on_when_there_is_room(
-    share, tmp_path, monkeypatch, undisturbed
-):
-    disk = Disk(monkeypatch, tmp_path)
-    world = World(tmp_path, config(**SLOW))
+def test_a_full_disk_is_told_acknowledges_nothing_and_the_mission_goes_on_when_there_is_room(share, undisturbed):
+    disk = SimDisk()
+    world = World(disk, config(**SLOW))
     world.begin()
     world.run(share * undisturbed["moments"].t)
-    disk.full = True
+    disk.capacity_bytes = 0
     world.run(3.0)  # what had been said before is on its way
     acknowledged, delivered = world.recorder.acknowledged, len(world.events)
     world.run(60.0)
     assert world.recorder.acknowledged == acknowledged
     assert [event for event in world.events[delivered:] if not isinstance(event, TelemetryReceived)] == []
-    disk.full = False
+    disk.capacity_bytes = ROOM_BYTES
     world.settle()
     complete(world, undisturbed["moments"])
     assert 1 <= world.flight.log.counts["write-failed"] <= 20
 
 
-def test_what_is_acknowledged_is_on_disk_even_if_the_disk_is_full_when_the_file_arrives(tmp_path, monkeypatch):
-    disk = Disk(monkeypatch, tmp_path)
-    world = World(tmp_path)
+def test_what_is_acknowledged_is_on_disk_even_if_the_disk_is_full_when_the_file_arrives():
+    disk = SimDisk()
+    world = World(disk)
     world.contact()
     world.run(1.0)
-    disk.full = True
+    disk.capacity_bytes = 0
     world.orders = [region_file()]
     world.run(120.0)
     assert world.outcome(1) is None and world.flight.payload.region is None
     assert world.flight.log.counts["write-failed"] > 0
-    disk.full = False
+    disk.capacity_bytes = ROOM_BYTES
     world.until(lambda: world.outcome(1) == "ok", 60)
     world.until(lambda: world.told("write-failed"), 60)
     world.restart()
     assert world.flight.payload.region is not None
 
 
-def test_no_telecommand_is_acknowledged_before_what_it_did_is_on_disk(tmp_path, monkeypatch):
-    disk = Disk(monkeypatch, tmp_path)
-    world = flown(tmp_path)
-    disk.full = True
+def test_no_telecommand_is_acknowledged_before_what_it_did_is_on_disk():
+    disk = SimDisk()
+    world = flown(disk)
+    disk.capacity_bytes = 0
     world.ground.send(Telecommand("adjust-time", {"delta_s": 100.0}))
     world.run(60.0)
     assert world.flight.time.offset_s == pytest.approx(100.0)
     assert world.of(CommandAcknowledged) == []
     world.kill()
-    disk.full = False
+    disk.capacity_bytes = ROOM_BYTES
     world.start()
     world.until(lambda: world.of(CommandAcknowledged), 60)
     world.restart()
