@@ -145,8 +145,10 @@ class Executive:
         if state is not None and state["municipal"] is not None:
             self.payload.towns.ask(MunicipalRequest(**state["municipal"]))
         self.incarnation = min(self.incarnation + 1, U16)
-        self.acknowledged = self.payload.progress.next_number
-        self.queue = ChipQueue(self.config.executive.queue_chips, self.acknowledged)
+        self.acknowledged = self.payload.safe_number
+        if not self.payload.safe:
+            self._changed()
+        self.queue = ChipQueue(self.config.executive.queue_chips, self.payload.progress.next_number)
         self.fresh_labels = self.payload.pending_steps > 0
         self.last_chip_s = self.t
         self.emit(
@@ -191,7 +193,7 @@ class Executive:
             "municipal": vars(towns) if towns is not None else None,
         }
         try:
-            self.store.put("mission", msgpack.packb(state))
+            self.store.put("mission", msgpack.packb(state), twice=True)
         except StoreError as error:
             self.endpoint.needs_save = True
             self._write_failed(error)
@@ -437,8 +439,8 @@ class Executive:
             self.dirty_since_s = self.t
             return
         self._checkpoint_failed = False
-        self.dirty_since_s = NEVER
-        self.acknowledged = self.payload.progress.next_number
+        self.dirty_since_s = NEVER if self.payload.safe else self.t
+        self.acknowledged = self.payload.safe_number
 
     def _check_memory(self) -> None:
         """Step down in good order above the memory cap: the supervisor starts a fresh process, which goes on."""

@@ -85,6 +85,7 @@ class Payload:
         self.towns = MunicipalWork()
         self.progress = Progress()
         self.checkpoint_generation = 0
+        self._in_newest = self.safe_number = 0
         self._restore()
 
     # Files and tasks
@@ -141,7 +142,7 @@ class Payload:
         except CodecError as error:
             self.intake = None
             raise RefusedError(str(error)) from error
-        self.store.put("region", kept.dump())
+        self.store.put("region", kept.dump(), twice=True)
         if self.kept is None or kept.region.digest != self.region_crc:
             self._label_store.forget_others(kept)
             grown = self.region_crc in kept.carries
@@ -424,7 +425,11 @@ class Payload:
     # Surviving
 
     def checkpoint(self) -> None:
-        """Bring the learner and the archive to the disk; StoreError if that fails, and the last checkpoint stands."""
+        """Bring the learner and the archive to the disk; StoreError if that fails, and the last checkpoint stands.
+
+        `safe_number` is the first chip that the older of the two generations lacks: those below it may be forgotten by
+        whoever took them, since either generation may be damaged.
+        """
         if self.archive is not None:
             self.archive.sync()
         state = {
@@ -435,6 +440,12 @@ class Payload:
             "learner": self.learner.state(),
         }
         self.checkpoint_generation = self.store.put("checkpoint", msgpack.packb(state))
+        self.safe_number, self._in_newest = self._in_newest, self.progress.next_number
+
+    @property
+    def safe(self) -> bool:
+        """Whether both generations of the checkpoint hold the same chips."""
+        return self.safe_number >= self._in_newest
 
     def _restore(self) -> None:
         data = self.store.get("region")
@@ -443,10 +454,12 @@ class Payload:
                 self._use_region(Kept.load(data, self.config.link))
             except CodecError as error:
                 self.emit("record-damaged", record="region", reason=short(error))
-        saved = self.store.get("checkpoint")
-        if saved is None:
+        saved = [read_state(data, "checkpoint", CHECKPOINT_FORMAT) for data in self.store.whole("checkpoint")]
+        if not saved:
             return
-        state = read_state(saved, "checkpoint", CHECKPOINT_FORMAT)
+        state = saved[0]
+        self._in_newest = state["progress"]["next_number"]
+        self.safe_number = min(each["progress"]["next_number"] for each in saved) if len(saved) == 2 else 0
         self.checkpoint_generation = self.store.generation("checkpoint")
         learner = self._restored_learner(state["learner"])
         if learner is None or state["region_crc"] not in (self.kept.carries if self.kept is not None else (0,)):

@@ -101,8 +101,14 @@ class Store:
         except OSError as error:
             raise StoreError(error.errno, f"cannot list records: {error.strerror}") from error
 
-    def put(self, name: str, data: bytes) -> int:
-        """Write `data` as the newest generation of record `name`; its generation number. StoreError if it cannot."""
+    def put(self, name: str, data: bytes, twice: bool = False) -> int:
+        """Write `data` as the newest generation of record `name`; its generation number. StoreError if it cannot.
+
+        `twice` puts it into both generations, one after the other: then either of them may be damaged and nothing is
+        lost, and nothing older ever comes back.
+        """
+        if twice:
+            self.put(name, data)
         generations = self._known(name)
         side = int(generations[1] < generations[0])
         generation = max(generations) + 1
@@ -122,8 +128,25 @@ class Store:
 
     def get(self, name: str) -> bytes | None:
         """The newest whole generation of record `name`; None if there is none."""
+        return next(iter(self.whole(name)), None)
+
+    def whole(self, name: str) -> list[bytes]:
+        """The whole generations of record `name`, newest first; `on_damage` is told of the others."""
         found = [whole for side in (0, 1) if (whole := self._read(name, side, tell=True))]
-        return max(found)[1] if found else None
+        return [data for _, data in sorted(found, reverse=True)]
+
+    def mend(self, name: str) -> bool:
+        """Look whether both generations of record `name` are whole, and put a copy of the other in place of one that is not.
+
+        `on_damage` is told. Returns whether it was the newest that was damaged, or both: what they held is lost unless
+        it was put twice, or is written again. StoreError if the copy cannot be written.
+        """
+        known = self._known(name)
+        found = [self._read(name, side, tell=True) for side in (0, 1)]
+        self._generations[name] = now = [each[0] if each else 0 for each in found]
+        if max(now) and min(now) < min(known):
+            self.put(name, max(each for each in found if each)[1])
+        return max(now) < max(known)
 
     def names(self) -> list[str]:
         """The names of all records."""

@@ -287,10 +287,10 @@ def test_a_rollback_that_cannot_be_written_is_refused_and_flight_goes_on(
     world = flown(tmp_path)
     world.upload(parameters_file("[executive]\nhousekeeping_s = 5.0\n", 1))
 
-    def full(store: Store, name: str, data: bytes, put: Any = Store.put) -> int:
+    def full(store: Store, name: str, data: bytes, twice: bool = False, put: Any = Store.put) -> int:
         if name == "updates":
             raise StoreError(errno.ENOSPC, "No space left on device")
-        return put(store, name, data)
+        return put(store, name, data, twice)
 
     with monkeypatch.context() as patch:
         patch.setattr(Store, "put", full)
