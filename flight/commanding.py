@@ -57,6 +57,7 @@ class Commanding:
                 and self._armed.pop(command.name, -1.0) < self.flight.t
             ):
                 raise RefusedError(f"{command.name} is not armed")
+            self.flight.scrub.check()
             HANDLERS[command.name](self.flight, command)
         except REFUSALS as error:
             return short(error) or "refused"

@@ -97,6 +97,7 @@ class ExecutiveConfig:
     schedule_entries: int = limited(32, 1, 256, "telecommands that wait for their time")
     late_s: float = limited(5.0, 0.1, 3600, "a telecommand executed so long after its time is not late")
     sequences: int = limited(8, 1, 64, "command sequences kept on board")
+    scrub_s: float = limited(600.0, 1, 86400, "memory, records and code are compared with checksums once in so long")
     arm_s: float = limited(120.0, 1, 3600, "a critical telecommand is executed within so long after `arm`")
 
 

@@ -21,6 +21,7 @@ from flight.commanding import Commanding
 from flight.config import FlightConfig, LinkConfig
 from flight.errors import RefusedError
 from flight.ingest import ChipQueue
+from flight.integrity import DivergedError, MemoryFaultError
 from flight.link import events as link_events
 from flight.link.definitions import U16, U32
 from flight.link.dictionary import Telemetry
@@ -33,6 +34,7 @@ from flight.link.product import Product
 from flight.municipal_work import MunicipalRequest
 from flight.onboard_time import OnBoardTime
 from flight.payload import ARCHIVE, Payload, read_state
+from flight.scrub import Scrub
 from flight.step import NEVER, Message, Output, Step
 from flight.store import Damage, StateFormatError, Store, StoreError
 from flight.telemetry import EventLog, Retask, short
@@ -96,6 +98,7 @@ class Executive:
         self._product_chips = config.executive.product_chips
         self._radio_free_s = self._housekeeping_s = self._rejections_s = self._product_s = self._time_report_s = 0.0
         self.commanding = Commanding(self)
+        self.scrub = Scrub(self)
 
     def step(self, t: float, inputs: Sequence[Message]) -> Step:
         """Take frames and chips, finish and begin jobs, report, transmit."""
@@ -151,6 +154,7 @@ class Executive:
         self.queue = ChipQueue(self.config.executive.queue_chips, self.payload.progress.next_number)
         self.fresh_labels = self.payload.pending_steps > 0
         self.last_chip_s = self.t
+        self.scrub.start()
         self.emit(
             "restarted",
             incarnation=self.incarnation,
@@ -286,6 +290,7 @@ class Executive:
 
     def activate(self, change: Callable[[], object]) -> None:
         """Do something that may change labels or task, and time how long the new task takes to give predictions."""
+        self.scrub.check()
         before = self.payload.task_id
         retask = Retask.begin(0, self.t)
         change()
@@ -348,11 +353,42 @@ class Executive:
                 if self.job.until > self.t:
                     return
                 job, self.job = self.job, None
-                job.run()
+                self._run(job)
                 self._check_memory()
             self.job = self._next_job()
             if self.job is None:
                 return
+
+    def _run(self, job: Job) -> None:
+        try:
+            job.run()
+        except MemoryFaultError as fault:
+            self.scrub.repair(fault.part)
+        except DivergedError as fault:
+            self.scrub.roll_back(fault.part)
+
+    def renew_payload(self) -> None:
+        """Take the payload anew from the disk, as a restart does; the recorder sends again what came after."""
+        old, counters = self.payload, self.queue.counters
+        self.payload = Payload(self.config, self.store, self.emit)
+        if old.task_id:
+            self.payload.resume_task(old.task_id)
+        self.payload.towns.ask(old.towns.request)
+        progress = self.payload.progress
+        progress.predicted = min(progress.predicted, old.progress.predicted)
+        progress.products = max(progress.products, old.progress.products)
+        self.queue = ChipQueue(self.config.executive.queue_chips, progress.next_number)
+        self.queue.counters.update(counters)
+        self.job = None
+        self.fresh_labels = self.payload.pending_steps > 0
+        self._changed()
+
+    def rewrite(self, name: str) -> bool:
+        """Write a record anew from what it was made of; False if that is not at hand."""
+        if name == "checkpoint":
+            self.payload.doubt_checkpoint()
+            self.dirty_since_s = -NEVER
+        return name == "checkpoint" or (name == "mission" and self.save())
 
     def _next_job(self) -> Job | None:
         if self.t >= self._checkpoint_due():
@@ -370,6 +406,8 @@ class Executive:
         if self.t >= self._predicting_due():
             n = min(self.payload.to_predict, self._product_chips)
             return self._new_job("predicting", n * costs.predict_s, lambda: self._predict(n))
+        if self.t >= self.scrub.due_s():
+            self.scrub.run()
         return None
 
     def _new_job(self, mode: str, cost_s: float, run: Callable[[], None]) -> Job:
@@ -456,7 +494,7 @@ class Executive:
     def _next_due(self) -> float:
         due = self.job.until if self.job is not None else NEVER
         if self.job is None:
-            due = min(self._checkpoint_due(), self._training_due(), self._predicting_due())
+            due = min(self._checkpoint_due(), self._training_due(), self._predicting_due(), self.scrub.due_s())
         if (self.files and not self.payload.decoding) or self.endpoint.needs_save:
             due = min(due, self._write_s)
         due = min(due, max(self.commanding.due_s(), self._write_s))

@@ -21,6 +21,7 @@ from flight.archive import Archive
 from flight.config import FlightConfig
 from flight.errors import RefusedError
 from flight.ingest import Chip
+from flight.integrity import DivergedError, MemoryFaultError, Seal
 from flight.label_store import LabelStore, fitted
 from flight.learn import LEARNERS, Learner, StateError, load_state
 from flight.learn.features import check_chip_shape
@@ -31,7 +32,7 @@ from flight.link.pack import CodecError
 from flight.link.packet import FileKind
 from flight.link.parcel import Model
 from flight.link.product import DIGEST_BYTES, MAX_BLOCK, BlockSums, Product
-from flight.link.region import Region
+from flight.link.region import OVERLAPS, Region
 from flight.link.transfer import File
 from flight.municipal_work import MunicipalWork
 from flight.region_intake import Kept, RegionIntake
@@ -86,7 +87,28 @@ class Payload:
         self.progress = Progress()
         self.checkpoint_generation = 0
         self._in_newest = self.safe_number = 0
+        self.held = False  # training has failed with these chips and labels
+        self.seals = {"learner": Seal(), "region": Seal()}
         self._restore()
+        self._seal()
+
+    # Memory
+
+    def broken(self) -> str:
+        """What in memory is not as it was left: a part of the learner or of the labels; empty if nothing."""
+        return self.seals["learner"].broken()
+
+    def sweep(self, slices: int) -> str:
+        """As `broken`, of the next of so many slices of the region."""
+        return self.seals["region"].sweep(self.seals["region"].n_bytes // slices)
+
+    def _check(self) -> None:
+        if part := self.broken():
+            raise MemoryFaultError(part)
+
+    def _seal(self) -> None:
+        table = None if self.labels is None else self.labels.proportions
+        self.seals["learner"].renew(learner=self.learner, table=table)
 
     # Files and tasks
 
@@ -161,6 +183,7 @@ class Payload:
         self.predict_again()
         self.progress.model_digest = b""
         self.archive = None
+        self._seal()
         with suppress(OSError):  # one that stays is written over
             self.store.disk.remove(ARCHIVE)
 
@@ -176,6 +199,7 @@ class Payload:
 
     def _use_region(self, kept: Kept) -> None:
         self.kept, new = kept, kept.region
+        self.seals["region"].renew(bags=new.bags, weights=new.weights, codes=new.codes)
         self.learner.region_id = new.region_id
         self.emit("region-loaded", region_id=new.region_id, municipalities=len(new.codes), version=new.digest)
 
@@ -204,8 +228,9 @@ class Payload:
             self.predict_again()
             self.progress.model_digest = b""
             self.towns.ask(None)
-        self.labels = labels
+        self.labels, self.held = labels, False
         self.learner.set_labels(labels.proportions, task_id=labels.task_id, version=labels.version)
+        self._seal()
         rows = int((~labels.missing).sum())
         self.emit("labels-loaded", task_id=labels.task_id, label_version=labels.version, rows=rows)
 
@@ -220,27 +245,37 @@ class Payload:
         """Learn from `chips`, which follow those taken in before, and keep their summaries.
 
         StoreError if the summaries could not be written: everything was taken in, and they wait in memory.
+        MemoryFaultError if what they would be added to has changed by itself, or their part of the map: nothing was.
         """
         where = self.region
         if where is None:
             raise RefusedError("no region on board")
+        self._check()
         usable: list[Chip] = []
         for chip in chips:
             shape = self.learner.chip_shape_ or (usable[0].image.shape if usable else None)
             if self._usable(chip, where, shape):
                 usable.append(chip)
-        self.progress.chips += len(usable)
-        self.progress.next_number = chips[-1].number + 1
         if usable:
             images = np.stack([chip.image for chip in usable])
             rows = np.array([chip.row for chip in usable], np.int64)
             cols = np.array([chip.col for chip in usable], np.int64)
+            self._check_map(rows * where.cols + cols)
             bags, weights = where.overlaps(rows, cols)
             numbers = np.array([chip.number for chip in usable], np.int64)
             self.learner.partial_fit(images, bags, weights, number=numbers)
             summaries = self.learner.summarise(images)
-            if summaries is not None:
-                self._archive(rows * where.cols + cols, summaries)
+            self.held = False
+            self._seal()
+        self.progress.chips += len(usable)
+        self.progress.next_number = chips[-1].number + 1
+        if usable and summaries is not None:
+            self._archive(rows * where.cols + cols, summaries)
+
+    def _check_map(self, cells: NDArray[np.int64]) -> None:
+        for path, row_bytes in (("bags", 4 * OVERLAPS), ("weights", OVERLAPS)):
+            if part := self.seals["region"].touched(path, cells, row_bytes):
+                raise MemoryFaultError(f"region.{part}")
 
     def _usable(self, chip: Chip, where: Region, shape: tuple[int, ...] | None) -> bool:
         """Whether a chip can be learned from; `shape` is that of the chips before it, None if it is the first."""
@@ -278,12 +313,24 @@ class Payload:
 
     @property
     def pending_steps(self) -> int:
-        """Training steps that the learner still has to do; 0 without labels or chips."""
-        return self.learner.pending_steps if self.labels is not None and self.progress.chips else 0
+        """Training steps that the learner still has to do; 0 without labels or chips, or if it has failed with them."""
+        learns = self.labels is not None and self.progress.chips and not self.held
+        return self.learner.pending_steps if learns else 0
 
     def train(self, max_steps: int) -> bool:
-        """Train for up to `max_steps`; whether that has made a new model."""
-        self.progress.steps += self.learner.train(max_steps)
+        """Train for up to `max_steps`; whether that has made a new model.
+
+        MemoryFaultError if what it would train has changed by itself; DivergedError if training has come to nonsense,
+        and then the learner is of no use any more.
+        """
+        self._check()
+        try:
+            self.progress.steps += self.learner.train(max_steps)
+        except (ArithmeticError, np.linalg.LinAlgError) as error:
+            raise DivergedError(str(error)) from error
+        if part := self.learner.diverged():
+            raise DivergedError(part)
+        self._seal()
         if self.learner.pending_steps or not self.learner.ready:
             return False
         digest = bytes.fromhex(self.learner.weights_sha256)
@@ -317,6 +364,7 @@ class Payload:
         labels = self.labels
         if labels is None or not self.has_model:
             raise RefusedError("there is no model yet" if not self.pending_steps else "the model is being trained")
+        self._check()
         return Model(self.learner.name, labels.region_id, labels.task_id, labels.version, self.learner.weights())
 
     def predict_again(self) -> None:
@@ -329,8 +377,16 @@ class Payload:
         """Predict the next `n_chips`, and make a product; None without a model, or if none can be read.
 
         A municipal product that is asked for comes first. Where the chips need several products, a quick-look of all of
-        them comes before them. Both are None until they are complete.
+        them comes before them. Both are None until they are complete. MemoryFaultError if the model has changed by
+        itself.
         """
+        self._check()
+        try:
+            return self._next_product(n_chips)
+        finally:
+            self._seal()
+
+    def _next_product(self, n_chips: int) -> Product | MunicipalProduct | None:
         if self.archive is None or self.region is None or not self.to_predict:
             return None
         if self.towns.left(self.archive.n_records):
@@ -428,8 +484,10 @@ class Payload:
         """Bring the learner and the archive to the disk; StoreError if that fails, and the last checkpoint stands.
 
         `safe_number` is the first chip that the older of the two generations lacks: those below it may be forgotten by
-        whoever took them, since either generation may be damaged.
+        whoever took them, since either generation may be damaged. MemoryFaultError if the learner has changed by
+        itself: that is never written.
         """
+        self._check()
         if self.archive is not None:
             self.archive.sync()
         state = {
@@ -442,10 +500,14 @@ class Payload:
         self.checkpoint_generation = self.store.put("checkpoint", msgpack.packb(state))
         self.safe_number, self._in_newest = self._in_newest, self.progress.next_number
 
+    def doubt_checkpoint(self) -> None:
+        """A generation of the checkpoint is damaged: until two more are written, none is counted on."""
+        self.safe_number, self._in_newest = 0, 0
+
     @property
     def safe(self) -> bool:
         """Whether both generations of the checkpoint hold the same chips."""
-        return self.safe_number >= self._in_newest
+        return self.safe_number >= self._in_newest > 0 or not self.progress.next_number
 
     def _restore(self) -> None:
         data = self.store.get("region")

@@ -135,18 +135,26 @@ class Store:
         found = [whole for side in (0, 1) if (whole := self._read(name, side, tell=True))]
         return [data for _, data in sorted(found, reverse=True)]
 
-    def mend(self, name: str) -> bool:
-        """Look whether both generations of record `name` are whole, and put a copy of the other in place of one that is not.
+    def check(self, name: str) -> bool:
+        """Whether both generations of record `name` are as they were written, or last read; `on_damage` is told if not.
 
-        `on_damage` is told. Returns whether it was the newest that was damaged, or both: what they held is lost unless
-        it was put twice, or is written again. StoreError if the copy cannot be written.
+        The next `put` goes where one is not.
         """
         known = self._known(name)
         found = [self._read(name, side, tell=True) for side in (0, 1)]
-        self._generations[name] = now = [each[0] if each else 0 for each in found]
-        if max(now) and min(now) < min(known):
-            self.put(name, max(each for each in found if each)[1])
-        return max(now) < max(known)
+        now = [each[0] if each else 0 for each in found]
+        self._generations[name] = now
+        return now == known and (all(now) or not any(self._exists(name, side) for side in (0, 1) if not now[side]))
+
+    def mend(self, name: str) -> bool:
+        """Put a copy of the newest whole generation in place of the other; False if there is none to copy."""
+        data = self.get(name)
+        if data is not None:
+            self.put(name, data)
+        return data is not None
+
+    def _exists(self, name: str, side: int) -> bool:
+        return self._file(name, side) in self.disk.names()
 
     def names(self) -> list[str]:
         """The names of all records."""
