@@ -97,6 +97,11 @@ class Seal:
         return ""
 
 
+def arrays(objects: dict[str, Any]) -> list[tuple[str, NDArray[Any]]]:
+    """Path of every array in `objects`, and the array itself."""
+    return [(path, found) for path, found in _walk(objects, "", 0, set()) if isinstance(found, np.ndarray)]
+
+
 def _crc(data: memoryview, i: int) -> int:
     return zlib.crc32(data[i * CHUNK_BYTES : (i + 1) * CHUNK_BYTES])
 

@@ -132,7 +132,10 @@ class Store:
 
     def whole(self, name: str) -> list[bytes]:
         """The whole generations of record `name`, newest first; `on_damage` is told of the others."""
-        found = [whole for side in (0, 1) if (whole := self._read(name, side, tell=True))]
+        return self._whole(name, tell=True)
+
+    def _whole(self, name: str, tell: bool) -> list[bytes]:
+        found = [whole for side in (0, 1) if (whole := self._read(name, side, tell))]
         return [data for _, data in sorted(found, reverse=True)]
 
     def check(self, name: str) -> bool:
@@ -148,10 +151,10 @@ class Store:
 
     def mend(self, name: str) -> bool:
         """Put a copy of the newest whole generation in place of the other; False if there is none to copy."""
-        data = self.get(name)
-        if data is not None:
-            self.put(name, data)
-        return data is not None
+        whole = self._whole(name, tell=False)
+        if whole:
+            self.put(name, whole[0])
+        return bool(whole)
 
     def _exists(self, name: str, side: int) -> bool:
         return self._file(name, side) in self.disk.names()
