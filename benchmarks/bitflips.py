@@ -105,7 +105,7 @@ def _region() -> Region:
 
 
 def campaign(flips: int, seed: int, learner: str = "swath", n_chips: int = 64, side: int = 96) -> dict[str, Any]:
-    """Flip `flips` bits, one after another, four of five in memory and the others in records, and see what becomes of it.
+    """Flip `flips` bits, one after another, four of five in memory and the others in records; what became of them.
 
     Returns counts, latencies in mission seconds, and where a flip was missed or not repaired (the first ten).
     """

@@ -8,6 +8,7 @@ other one that was not.
 from __future__ import annotations
 
 import contextlib
+import re
 import struct
 import zlib
 from collections.abc import Callable, Collection
@@ -22,6 +23,7 @@ VERSION = 1
 TEMPORARY = ".tmp"
 MAX_TOLD = 8  # files that have no business here
 _SIDES = (".0", ".1")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 _HEADER = struct.Struct("<4sHHQQI")  # magic, version, reserved, generation, length, CRC-32 of the rest and the payload
 _CRC_AT = _HEADER.size - 4
 
@@ -176,8 +178,8 @@ class Store:
             raise StoreError(error.errno, f"cannot remove {name}: {error.strerror}") from error
 
     def _file(self, name: str, side: int) -> str:
-        if not name.replace("-", "").replace("_", "").isalnum():
-            raise ValueError(f"record name {name!r}: letters, digits, - and _ only")
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"record name {name[:80]!r}: at most 64 of a-z 0-9 - _, a letter or digit first")
         return f"{name}.{side}"
 
     def _read(self, name: str, side: int, tell: bool = False) -> tuple[int, bytes] | None:
