@@ -33,7 +33,7 @@ _SAID = struct.Struct("<QQ")  # number of the last record, records in the archiv
 
 
 class MortalDisk(FileDisk):
-    """The file system, under a process that kills itself before the n-th step; in the middle of it, if it is a write."""
+    """The file system, under a process that kills itself before the n-th step; in the middle of a write."""
 
     def __init__(self, directory: Path, dies_at: int = 0) -> None:
         super().__init__(directory)

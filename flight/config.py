@@ -88,6 +88,7 @@ class ExecutiveConfig:
     queue_chips: int = limited(128, 1, 4096, "chips that wait to be taken in; also the window asked of the recorder")
     settle_s: float = limited(10.0, 0, 3600, "training waits until no chip has come for so long, unless labels came")
     archive_bytes: int = limited(64 << 20, 0, 1 << 36, "disk for summaries of past chips, to predict them again")
+    reserve_bytes: int = limited(16 << 20, 0, 1 << 36, "disk kept free for records: chips wait for more room than that")
     max_tasks: int = limited(8, 1, 64, "label sets of different tasks kept on board")
     kernels: str = described("python", "what runs the kernels of decoders: python, or jit if numba is on board")
     product_levels: int = limited(64, 2, 255, "counts that a downlinked proportion is rounded to")

@@ -397,7 +397,12 @@ class Executive:
         if self.payload.decoding:
             n = min(self.payload.to_decode, _how_many(cycle_s, costs.decode_cell_s))
             return self._new_job("decoding", n * costs.decode_cell_s, lambda: self.payload.decode_region(n))
-        if len(self.queue) and self.payload.region is not None and not self._checkpoint_failed:
+        if (
+            len(self.queue)
+            and self.payload.region is not None
+            and not self._checkpoint_failed
+            and self.payload.has_room
+        ):
             n = min(len(self.queue), _how_many(cycle_s, costs.chip_s))
             return self._new_job("ingesting", n * costs.chip_s, lambda: self._ingest(n))
         if self.t >= self._training_due():
@@ -409,6 +414,10 @@ class Executive:
         if self.t >= self.scrub.due_s():
             self.scrub.run()
         return None
+
+    def _takes_chips(self) -> bool:
+        """Whether there are borders to learn chips by, and a disk to keep them on."""
+        return self.payload.region is not None and not self._checkpoint_failed and self.payload.has_room
 
     def _new_job(self, mode: str, cost_s: float, run: Callable[[], None]) -> Job:
         return Job(mode, self.t + cost_s / self.config.caps.cpu_share, run)

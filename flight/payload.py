@@ -294,6 +294,14 @@ class Payload:
             self.emit("chip-refused", chip=chip.number, reason=short(reason))
         return not reason
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the disk has room for more chips; its last `reserve_bytes` are for what must be kept."""
+        try:
+            return self.store.disk.free_bytes() >= self.config.executive.reserve_bytes
+        except OSError:
+            return False
+
     def _archive(self, cells: NDArray[np.int64], summaries: NDArray[np.uint8]) -> None:
         if self.archive is None:
             self.archive = self._open_archive(summaries.shape[1], 0)

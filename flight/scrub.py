@@ -39,6 +39,7 @@ class Scrub:
         self._due_s = NEVER
         self._code = code_sums(code)
         self._told: set[Path] = set()
+        self._had_room = True
         self._repairs = 0  # since a slice found nothing
         self._diverged: tuple[int, ...] = ()
 
@@ -59,6 +60,7 @@ class Scrub:
             self._repairs = 0
         started_s = cpu_s()
         self._look_at_records()
+        self._look_at_room()
         for path in self._share(list(self._code)):
             self._compare(path)
         self.slices += 1
@@ -99,6 +101,14 @@ class Scrub:
                     self.flight.emit("record-repaired", record=short(name))
         except StoreError as error:
             self.flight.emit("write-failed", reason=short(error.strerror))
+
+    def _look_at_room(self) -> None:
+        """Tell, once, that chips wait for room on the disk."""
+        has_room = self.flight.payload.has_room
+        if self._had_room and not has_room:
+            limit = self.flight.config.executive.reserve_bytes
+            self.flight.emit("cap-reached", cap="storage", reason=f"less than {limit >> 20} MiB are free: chips wait")
+        self._had_room = has_room
 
     def _compare(self, path: Path) -> None:
         if path not in self._told and _sum(path) != self._code[path]:

@@ -1,4 +1,4 @@
-"""A state directory as version 0.1.0 wrote it: gone on with if its formats are those of today, else refused untouched."""
+"""A state directory as version 0.1.0 wrote it: gone on with if its formats are those of today, else left alone."""
 
 import zipfile
 from pathlib import Path

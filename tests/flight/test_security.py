@@ -20,7 +20,7 @@ from tests.flight.flight_world import KEYS, World, config, flown, label_file, re
 
 
 def fly_and_replay(at):
-    """Two telecommands, power cut at the `at`-th change of the disk, and then every frame that ever went up once more."""
+    """Two telecommands, power cut at the `at`-th change of the disk, and then every frame that went up once more."""
     disk, sent = SimDisk(seed=at or 0), []
     world = flown(disk)
     send = world.send

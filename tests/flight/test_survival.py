@@ -182,6 +182,55 @@ def test_a_full_disk_is_told_acknowledges_nothing_and_the_mission_goes_on_when_t
     assert 1 <= world.flight.log.counts["write-failed"] <= 20
 
 
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.7])
+def test_a_disk_that_is_read_only_for_a_while_even_over_a_restart_costs_nothing(share, undisturbed):
+    disk = SimDisk()
+    world = World(disk, config(**SLOW))
+    world.begin()
+    world.run(share * undisturbed["moments"].t)
+    disk.read_only = True
+    world.run(15.0)
+    acknowledged = world.recorder.acknowledged
+    world.restart()
+    assert world.flight.up
+    world.run(15.0)
+    assert world.recorder.acknowledged == acknowledged
+    disk.read_only = False
+    world.settle()
+    complete(world, undisturbed["moments"])
+    assert world.told("write-failed")
+
+
+def test_with_little_room_chips_wait_and_all_else_goes_on(undisturbed):
+    disk = SimDisk()
+    world = World(disk, config(**SLOW, reserve_bytes=1 << 20))
+    world.begin()
+    world.until(lambda: world.flight.payload.progress.chips > 10)
+    disk.capacity_bytes = (1 << 20) - 1 + sum(disk.size(name) for name in disk.names())
+    world.run(60.0)
+    chips = world.flight.payload.progress.chips
+    assert chips < len(EARTH.chips)
+    world.upload(label_file(2, activate=False))
+    assert world.command("adjust-time", delta_s=1.0) == ("executed", "")
+    world.run(world.config.executive.scrub_s)
+    assert [told["cap"] for told in world.told("cap-reached")] == ["storage"]
+    assert world.flight.payload.progress.chips == chips and not world.told("write-failed")
+    world.restart()
+    disk.capacity_bytes = ROOM_BYTES
+    world.settle()
+    complete(world, undisturbed["moments"])
+
+
+def test_a_slow_disk_changes_nothing_but_the_time_it_takes(undisturbed):
+    disk = SimDisk()
+    disk.slow_s = 0.05
+    world = World(disk, config(**SLOW))
+    world.begin()
+    world.settle()
+    complete(world, undisturbed["moments"])
+    assert disk.waited_s > 1.0
+
+
 def test_what_is_acknowledged_is_on_disk_even_if_the_disk_is_full_when_the_file_arrives():
     disk = SimDisk()
     world = World(disk)
