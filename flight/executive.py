@@ -33,10 +33,10 @@ from flight.link.packet import FileKind
 from flight.link.product import Product
 from flight.municipal_work import MunicipalRequest
 from flight.onboard_time import OnBoardTime
-from flight.payload import ARCHIVE, Payload, read_state
+from flight.payload import ARCHIVE, Payload
 from flight.scrub import Scrub
 from flight.step import NEVER, Message, Output, Step
-from flight.store import Damage, StateFormatError, Store, StoreError
+from flight.store import Damage, StateFormatError, Store, StoreError, read_state
 from flight.telemetry import EventLog, Retask, short
 from flight.updates import Updates
 
@@ -148,7 +148,7 @@ class Executive:
         if state is not None and state["municipal"] is not None:
             self.payload.towns.ask(MunicipalRequest(**state["municipal"]))
         self.incarnation = min(self.incarnation + 1, U16)
-        self.acknowledged = self.payload.safe_number
+        self.acknowledged = self.payload.checkpoints.safe_number
         if not self.payload.safe:
             self._changed()
         self.queue = ChipQueue(self.config.executive.queue_chips, self.payload.progress.next_number)
@@ -386,7 +386,7 @@ class Executive:
     def rewrite(self, name: str) -> bool:
         """Write a record anew from what it was made of; False if that is not at hand."""
         if name == "checkpoint":
-            self.payload.doubt_checkpoint()
+            self.payload.checkpoints.doubt()
             self.dirty_since_s = -NEVER
         return name == "checkpoint" or (name == "mission" and self.save())
 
@@ -487,7 +487,7 @@ class Executive:
             return
         self._checkpoint_failed = False
         self.dirty_since_s = NEVER if self.payload.safe else self.t
-        self.acknowledged = self.payload.safe_number
+        self.acknowledged = self.payload.checkpoints.safe_number
 
     def _check_memory(self) -> None:
         """Step down in good order above the memory cap: the supervisor starts a fresh process, which goes on."""

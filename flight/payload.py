@@ -11,13 +11,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
-import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
 from flight.archive import Archive
+from flight.checkpoints import Checkpoints
 from flight.config import FlightConfig
 from flight.errors import RefusedError
 from flight.ingest import Chip
@@ -36,10 +35,9 @@ from flight.link.region import OVERLAPS, Region
 from flight.link.transfer import File
 from flight.municipal_work import MunicipalWork
 from flight.region_intake import Kept, RegionIntake
-from flight.store import StateFormatError, Store
+from flight.store import Store
 from flight.telemetry import short
 
-CHECKPOINT_FORMAT = 1
 ARCHIVE = "archive.bin"
 _CELL = struct.Struct("<I")
 Emit = Callable[..., None]
@@ -85,8 +83,7 @@ class Payload:
         self._look_block = config.executive.quick_look_chips
         self.towns = MunicipalWork()
         self.progress = Progress()
-        self.checkpoint_generation = 0
-        self._in_newest = self.safe_number = 0
+        self.checkpoints = Checkpoints(store)
         self.held = False  # training has failed with these chips and labels
         self.seals = {"learner": Seal(), "region": Seal()}
         self._restore()
@@ -491,31 +488,29 @@ class Payload:
     def checkpoint(self) -> None:
         """Bring the learner and the archive to the disk; StoreError if that fails, and the last checkpoint stands.
 
-        `safe_number` is the first chip that the older of the two generations lacks: those below it may be forgotten by
-        whoever took them, since either generation may be damaged. MemoryFaultError if the learner has changed by
-        itself: that is never written.
+        MemoryFaultError if the learner has changed by itself: that is never written.
         """
         self._check()
         if self.archive is not None:
             self.archive.sync()
-        state = {
-            "format": CHECKPOINT_FORMAT,
-            "region_crc": self.region_crc,
-            "progress": vars(self.progress),
-            "archive": [self.archive.record_bytes, self.archive.n_records] if self.archive is not None else None,
-            "learner": self.learner.state(),
-        }
-        self.checkpoint_generation = self.store.put("checkpoint", msgpack.packb(state))
-        self.safe_number, self._in_newest = self._in_newest, self.progress.next_number
+        self.checkpoints.write(
+            {
+                "region_crc": self.region_crc,
+                "progress": vars(self.progress),
+                "archive": [self.archive.record_bytes, self.archive.n_records] if self.archive is not None else None,
+                "learner": self.learner.state(),
+            }
+        )
 
-    def doubt_checkpoint(self) -> None:
-        """A generation of the checkpoint is damaged: until two more are written, none is counted on."""
-        self.safe_number, self._in_newest = 0, 0
+    @property
+    def checkpoint_generation(self) -> int:
+        """The number of the last checkpoint; 0 without."""
+        return self.checkpoints.generation
 
     @property
     def safe(self) -> bool:
         """Whether both generations of the checkpoint hold the same chips."""
-        return self.safe_number >= self._in_newest > 0 or not self.progress.next_number
+        return self.checkpoints.safe(self.progress.next_number)
 
     def _restore(self) -> None:
         data = self.store.get("region")
@@ -524,13 +519,9 @@ class Payload:
                 self._use_region(Kept.load(data, self.config.link))
             except CodecError as error:
                 self.emit("record-damaged", record="region", reason=short(error))
-        saved = [read_state(data, "checkpoint", CHECKPOINT_FORMAT) for data in self.store.whole("checkpoint")]
-        if not saved:
+        state = self.checkpoints.read()
+        if state is None:
             return
-        state = saved[0]
-        self._in_newest = state["progress"]["next_number"]
-        self.safe_number = min(each["progress"]["next_number"] for each in saved) if len(saved) == 2 else 0
-        self.checkpoint_generation = self.store.generation("checkpoint")
         learner = self._restored_learner(state["learner"])
         if learner is None or state["region_crc"] not in (self.kept.carries if self.kept is not None else (0,)):
             # The region was replaced and the process died before the next checkpoint, or another learner is
@@ -559,15 +550,3 @@ class Payload:
             self.emit("record-damaged", record="checkpoint", reason=short(reason))
             return None
         return learner
-
-
-def read_state(data: bytes, name: str, version: int) -> dict[str, Any]:
-    """The map in a state record; StateFormatError unless it says that it is of format `version`."""
-    try:
-        state = msgpack.unpackb(data)
-    except (ValueError, msgpack.UnpackException) as error:
-        raise StateFormatError(f"{name}: not a state record ({type(error).__name__})") from error
-    found = state.get("format") if isinstance(state, dict) else None
-    if found != version:
-        raise StateFormatError(f"{name}: state of format {found!r}, this version reads {version}")
-    return dict(state)

@@ -14,6 +14,9 @@ import zlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import msgpack
 
 from flight.disk import Disk, FileDisk
 from flight.link.pack import STORE_MAGIC
@@ -204,3 +207,15 @@ class Store:
         if tell:
             self.on_damage(Damage(name, reason))
         return None
+
+
+def read_state(data: bytes, name: str, version: int) -> dict[str, Any]:
+    """The map in a state record; StateFormatError unless it says that it is of format `version`."""
+    try:
+        state = msgpack.unpackb(data)
+    except (ValueError, msgpack.UnpackException) as error:
+        raise StateFormatError(f"{name}: not a state record ({type(error).__name__})") from error
+    found = state.get("format") if isinstance(state, dict) else None
+    if found != version:
+        raise StateFormatError(f"{name}: state of format {found!r}, this version reads {version}")
+    return dict(state)

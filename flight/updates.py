@@ -20,8 +20,7 @@ from flight.kernels import PYTHON
 from flight.link import parcel
 from flight.link.pack import CodecError
 from flight.link.parcel import SHA256_BYTES, Update
-from flight.payload import read_state
-from flight.store import StateFormatError, Store, StoreError
+from flight.store import StateFormatError, Store, StoreError, read_state
 from flight.telemetry import short
 
 INDEX, PREFIX = "updates", "update-"

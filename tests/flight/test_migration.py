@@ -6,8 +6,8 @@ from pathlib import Path
 import msgpack
 import pytest
 
+from flight.checkpoints import FORMAT as CHECKPOINT_FORMAT
 from flight.executive import MISSION_FORMAT
-from flight.payload import CHECKPOINT_FORMAT
 from flight.store import StateFormatError, Store
 from tests.flight.flight_world import World, config
 

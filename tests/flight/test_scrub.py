@@ -130,10 +130,11 @@ def test_memory_that_goes_on_changing_ends_the_process_and_does_not_go_round_for
     assert len(repaired(world)) == scrub.MAX_REPAIRS
 
 
-def test_an_undisturbed_mission_repairs_nothing(undisturbed):
-    for world in undisturbed.values():
-        world.run(world.config.executive.scrub_s)
-        assert not set(world.flight.log.counts) & {"memory-repaired", "record-repaired", "code-damaged"}
+@pytest.mark.parametrize("learner", LEARNERS_TESTED)
+def test_an_undisturbed_mission_repairs_nothing(learner):
+    world = flown(SimDisk(), learner)
+    world.run(2 * world.config.executive.scrub_s)
+    assert not set(world.flight.log.counts) & {"memory-repaired", "record-repaired", "code-damaged"}
 
 
 # Training
