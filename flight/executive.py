@@ -322,11 +322,12 @@ class Executive:
             self.endpoint.send(event, EVENT_PRIORITY)
 
     def _transmit(self) -> list[Output]:
-        """One frame, if the radio is free and there is one, and if what it promises is on disk."""
-        if self.t < self._radio_free_s or (self.endpoint.needs_save and not self.save()):
+        """One frame, if the radio is free; if what it would promise cannot reach the disk, one of telemetry alone."""
+        if self.t < self._radio_free_s:
             return []
-        frame = self.endpoint.poll(self.t)
-        if frame is None or (self.endpoint.needs_save and not self.save()):
+        saved = not self.endpoint.needs_save or self.save()
+        frame = self.endpoint.poll(self.t, telemetry_only=not saved)
+        if frame is None or (saved and self.endpoint.needs_save and not self.save()):
             return []
         self._radio_free_s = self.t + self.endpoint.frame_time_s(frame)
         self._correlate()

@@ -201,6 +201,24 @@ def test_a_disk_that_is_read_only_for_a_while_even_over_a_restart_costs_nothing(
     assert world.told("write-failed")
 
 
+def test_with_a_disk_that_takes_nothing_any_more_the_ground_still_hears_and_commands_but_nothing_is_acknowledged():
+    disk = SimDisk()
+    world = flown(disk)
+    disk.read_only = True
+    world.ground.send(Telecommand("ping", {"echo": 5}))
+    before = len(world.told("housekeeping"))
+    world.run(600.0)
+    assert [told["echo"] for told in world.told("pong")] == [5]
+    assert world.told("write-failed") and len(world.told("housekeeping")) >= before + 5
+    assert world.of(CommandAcknowledged) == []
+    counter = world.flight.endpoint._secure.counter.next
+    disk.cut_power()
+    world.restart()
+    assert world.flight.endpoint._secure.counter.next >= counter
+    disk.read_only = False
+    world.until(lambda: world.of(CommandAcknowledged))
+
+
 def test_with_little_room_chips_wait_and_all_else_goes_on(undisturbed):
     disk = SimDisk()
     world = World(disk, config(**SLOW, reserve_bytes=1 << 20))
