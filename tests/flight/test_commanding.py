@@ -81,8 +81,8 @@ def test_a_time_report_says_when_the_frame_that_it_names_began_to_leave(up):
     sent = {}
     transmit = up.flight.endpoint.poll
 
-    def poll(t):
-        frame = transmit(t)
+    def poll(t, **keywords):
+        frame = transmit(t, **keywords)
         if frame is not None:
             sent[up.flight.endpoint.frame_sent] = t
         return frame
