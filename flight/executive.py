@@ -40,7 +40,7 @@ from flight.store import Damage, StateFormatError, Store, StoreError, read_state
 from flight.telemetry import EventLog, Retask, short
 from flight.updates import Updates
 
-MISSION_FORMAT = 1
+MISSION_FORMAT = 2
 PRODUCT_PRIORITY, QUICK_LOOK_PRIORITY = 120, 115
 HOUSEKEEPING_PRIORITY, EVENT_PRIORITY, TIME_PRIORITY = 20, 30, 5
 REJECTION_PERIOD_S = 10.0  # refused frames are told of in sums, at most so often
