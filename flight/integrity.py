@@ -64,9 +64,9 @@ class Seal:
         """Bytes of memory that it covers."""
         return sum(len(data) for _, data in _parts(self._objects))
 
-    def broken(self) -> str:
-        """The path of a part that has changed; empty if there is none."""
-        return self._broken(None)
+    def broken(self, under: tuple[str, ...] = ("",)) -> str:
+        """The path of a part that has changed and begins with one of `under`; empty if there is none."""
+        return self._broken(None if under == ("",) else {chunk for chunk in self._sums if chunk[0].startswith(under)})
 
     def sweep(self, n_bytes: int) -> str:
         """As `broken`, of the next chunks, `n_bytes` of them or a little more; from the start again after the last."""

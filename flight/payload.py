@@ -39,6 +39,8 @@ from flight.store import Store
 from flight.telemetry import short
 
 ARCHIVE = "archive.bin"
+# What training only reads: chips seen so far, and labels.
+STILL = ("learner._sums", "learner._second", "learner._reservoir", "learner.labels_", "learner._embedding._W", "table")
 _CELL = struct.Struct("<I")
 Emit = Callable[..., None]
 
@@ -325,14 +327,16 @@ class Payload:
     def train(self, max_steps: int) -> bool:
         """Train for up to `max_steps`; whether that has made a new model.
 
-        MemoryFaultError if what it would train has changed by itself; DivergedError if training has come to nonsense,
-        and then the learner is of no use any more.
+        MemoryFaultError if what it would train has changed by itself, or meanwhile what it trains on; DivergedError if
+        training has come to nonsense. Then the learner is of no use any more.
         """
         self._check()
         try:
             self.progress.steps += self.learner.train(max_steps)
         except (ArithmeticError, np.linalg.LinAlgError) as error:
             raise DivergedError(str(error)) from error
+        if part := self.seals["learner"].broken(STILL):
+            raise MemoryFaultError(part)
         if part := self.learner.diverged():
             raise DivergedError(part)
         self._seal()

@@ -11,6 +11,7 @@ from benchmarks import bitflips
 from flight import scrub
 from flight.integrity import MemoryFaultError, Seal, arrays
 from flight.learn import LEARNERS
+from flight.payload import STILL
 from flight.store import Store
 from sim.disk import SimDisk
 from tests.flight.flight_world import EARTH, LEARNERS_TESTED, SLOW, World, config, flown, label_file
@@ -57,6 +58,20 @@ def test_reading_a_learner_changes_nothing_that_is_sealed(name):
     assert seal.broken() == ""
 
 
+@pytest.mark.parametrize("name", list(LEARNERS))
+def test_training_changes_nothing_of_what_it_learns_from_which_is_most_of_what_a_learner_holds(name):
+    learner = LEARNERS[name](seed=0, max_municipalities=100)
+    learner.partial_fit(EARTH.chips, np.arange(len(EARTH.chips)) // 6)
+    learner.set_labels(EARTH.table, task_id=1)
+    seal = Seal(learner=learner)
+    while learner.pending_steps:
+        learner.train(5)
+        assert seal.broken(STILL) == ""
+    sizes = {path: array.nbytes for path, array in arrays({"learner": learner})}
+    still = sum(n_bytes for path, n_bytes in sizes.items() if path.startswith(STILL))
+    assert still > 0.4 * sum(sizes.values())
+
+
 # Memory
 
 
@@ -97,6 +112,27 @@ def test_a_bit_flipped_in_the_middle_of_a_mission_changes_no_bit_of_its_outcome(
     world.settle()
     complete(world, undisturbed[learner])
     assert len(repaired(world)) == 1
+
+
+def test_a_bit_flipped_during_a_slice_of_training_in_what_it_reads_is_found_when_the_slice_ends(
+    monkeypatch, undisturbed
+):
+    world = World(SimDisk(), config("downconv", **SLOW))
+    kind = type(world.flight.payload.learner)
+    train, slices = kind.train, []
+
+    def struck(learner, steps):
+        done = train(learner, steps)
+        slices.append(steps)
+        if len(slices) == 3:
+            flip(learner._reservoir.chips, 999)
+        return done
+
+    monkeypatch.setattr(kind, "train", struck)
+    world.begin()
+    world.settle()
+    assert repaired(world) == ["learner._reservoir.chips"]
+    complete(world, undisturbed["downconv"])
 
 
 def test_the_part_of_the_map_that_chips_fall_on_is_compared_before_they_are_learned_from(undisturbed):
