@@ -57,6 +57,7 @@ class Commanding:
                 and self._armed.pop(command.name, -1.0) < self.flight.t
             ):
                 raise RefusedError(f"{command.name} is not armed")
+            self.flight.scrub.check()
             HANDLERS[command.name](self.flight, command)
         except REFUSALS as error:
             return short(error) or "refused"
@@ -123,7 +124,7 @@ class Commanding:
         limit = self.flight.config.executive.sequences
         if name not in kept and len(kept) >= limit:
             raise RefusedError(f"{limit} sequences are on board already")
-        store.put(name, data)
+        store.put(name, data, twice=True)
         self.flight.emit("sequence-stored", sequence_id=sequence.sequence_id, steps=len(sequence.steps))
 
     def _stored(self, sequence_id: int) -> Sequence:

@@ -88,6 +88,7 @@ class ExecutiveConfig:
     queue_chips: int = limited(128, 1, 4096, "chips that wait to be taken in; also the window asked of the recorder")
     settle_s: float = limited(10.0, 0, 3600, "training waits until no chip has come for so long, unless labels came")
     archive_bytes: int = limited(64 << 20, 0, 1 << 36, "disk for summaries of past chips, to predict them again")
+    reserve_bytes: int = limited(16 << 20, 0, 1 << 36, "disk kept free for records: chips wait for more room than that")
     max_tasks: int = limited(8, 1, 64, "label sets of different tasks kept on board")
     kernels: str = described(
         "auto", "what runs decoders and learners: aot, jit, numpy, or the first that is on board (simulated: not jit)"
@@ -99,6 +100,7 @@ class ExecutiveConfig:
     schedule_entries: int = limited(32, 1, 256, "telecommands that wait for their time")
     late_s: float = limited(5.0, 0.1, 3600, "a telecommand executed so long after its time is not late")
     sequences: int = limited(8, 1, 64, "command sequences kept on board")
+    scrub_s: float = limited(600.0, 1, 86400, "memory, records and code are compared with checksums once in so long")
     arm_s: float = limited(120.0, 1, 3600, "a critical telecommand is executed within so long after `arm`")
 
 

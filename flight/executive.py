@@ -21,6 +21,7 @@ from flight.commanding import Commanding
 from flight.config import FlightConfig, LinkConfig
 from flight.errors import RefusedError
 from flight.ingest import ChipQueue
+from flight.integrity import DivergedError, MemoryFaultError
 from flight.kernels.backend import NUMPY, Backend
 from flight.link import events as link_events
 from flight.link.definitions import U16, U32
@@ -33,13 +34,14 @@ from flight.link.packet import FileKind
 from flight.link.product import Product
 from flight.municipal_work import MunicipalRequest
 from flight.onboard_time import OnBoardTime
-from flight.payload import Payload, read_state
+from flight.payload import ARCHIVE, Payload
+from flight.scrub import Scrub
 from flight.step import NEVER, Message, Output, Step
-from flight.store import Damage, StateFormatError, Store, StoreError
+from flight.store import Damage, StateFormatError, Store, StoreError, read_state
 from flight.telemetry import EventLog, Retask, short
 from flight.updates import Updates
 
-MISSION_FORMAT = 1
+MISSION_FORMAT = 2
 PRODUCT_PRIORITY, QUICK_LOOK_PRIORITY = 120, 115
 HOUSEKEEPING_PRIORITY, EVENT_PRIORITY, TIME_PRIORITY = 20, 30, 5
 REJECTION_PERIOD_S = 10.0  # refused frames are told of in sums, at most so often
@@ -100,6 +102,7 @@ class Executive:
         self._product_chips = config.executive.product_chips
         self._radio_free_s = self._housekeeping_s = self._rejections_s = self._product_s = self._time_report_s = 0.0
         self.commanding = Commanding(self)
+        self.scrub = Scrub(self)
 
     def step(self, t: float, inputs: Sequence[Message]) -> Step:
         """Take frames and chips, finish and begin jobs, report, transmit."""
@@ -129,8 +132,8 @@ class Executive:
     # Start and state
 
     def _boot(self) -> None:
-        self.store.sweep()
         self.store.on_damage = self._on_damage
+        self.store.sweep(known=(ARCHIVE,))
         saved = self.store.get("mission")
         state = read_state(saved, "mission", MISSION_FORMAT) if saved is not None else None
         if state is not None:  # first, so that events carry the right time
@@ -149,10 +152,13 @@ class Executive:
         if state is not None and state["municipal"] is not None:
             self.payload.towns.ask(MunicipalRequest(**state["municipal"]))
         self.incarnation = min(self.incarnation + 1, U16)
-        self.acknowledged = self.payload.progress.next_number
-        self.queue = ChipQueue(self.config.executive.queue_chips, self.acknowledged)
+        self.acknowledged = self.payload.checkpoints.safe_number
+        if not self.payload.safe:
+            self._changed()
+        self.queue = ChipQueue(self.config.executive.queue_chips, self.payload.progress.next_number)
         self.fresh_labels = self.payload.pending_steps > 0
         self.last_chip_s = self.t
+        self.scrub.start()
         self.emit(
             "restarted",
             incarnation=self.incarnation,
@@ -196,7 +202,7 @@ class Executive:
             "municipal": vars(towns) if towns is not None else None,
         }
         try:
-            self.store.put("mission", msgpack.packb(state))
+            self.store.put("mission", msgpack.packb(state), twice=True)
         except StoreError as error:
             self.endpoint.needs_save = True
             self._write_failed(error)
@@ -289,6 +295,7 @@ class Executive:
 
     def activate(self, change: Callable[[], object]) -> None:
         """Do something that may change labels or task, and time how long the new task takes to give predictions."""
+        self.scrub.check()
         before = self.payload.task_id
         retask = Retask.begin(0, self.t)
         change()
@@ -320,11 +327,12 @@ class Executive:
             self.endpoint.send(event, EVENT_PRIORITY)
 
     def _transmit(self) -> list[Output]:
-        """One frame, if the radio is free and there is one, and if what it promises is on disk."""
-        if self.t < self._radio_free_s or (self.endpoint.needs_save and not self.save()):
+        """One frame, if the radio is free; if what it would promise cannot reach the disk, one of telemetry alone."""
+        if self.t < self._radio_free_s:
             return []
-        frame = self.endpoint.poll(self.t)
-        if frame is None or (self.endpoint.needs_save and not self.save()):
+        saved = not self.endpoint.needs_save or self.save()
+        frame = self.endpoint.poll(self.t, telemetry_only=not saved)
+        if frame is None or (saved and self.endpoint.needs_save and not self.save()):
             return []
         self._radio_free_s = self.t + self.endpoint.frame_time_s(frame)
         self._correlate()
@@ -351,11 +359,42 @@ class Executive:
                 if self.job.until > self.t:
                     return
                 job, self.job = self.job, None
-                job.run()
+                self._run(job)
                 self._check_memory()
             self.job = self._next_job()
             if self.job is None:
                 return
+
+    def _run(self, job: Job) -> None:
+        try:
+            job.run()
+        except MemoryFaultError as fault:
+            self.scrub.repair(fault.part)
+        except DivergedError as fault:
+            self.scrub.roll_back(fault.part)
+
+    def renew_payload(self) -> None:
+        """Take the payload anew from the disk, as a restart does; the recorder sends again what came after."""
+        old, counters = self.payload, self.queue.counters
+        self.payload = Payload(self.config, self.store, self.emit)
+        if old.task_id:
+            self.payload.resume_task(old.task_id)
+        self.payload.towns.ask(old.towns.request)
+        progress = self.payload.progress
+        progress.predicted = min(progress.predicted, old.progress.predicted)
+        progress.products = max(progress.products, old.progress.products)
+        self.queue = ChipQueue(self.config.executive.queue_chips, progress.next_number)
+        self.queue.counters.update(counters)
+        self.job = None
+        self.fresh_labels = self.payload.pending_steps > 0
+        self._changed()
+
+    def rewrite(self, name: str) -> bool:
+        """Write a record anew from what it was made of; False if that is not at hand."""
+        if name == "checkpoint":
+            self.payload.checkpoints.doubt()
+            self.dirty_since_s = -NEVER
+        return name == "checkpoint" or (name == "mission" and self.save())
 
     def _next_job(self) -> Job | None:
         if self.t >= self._checkpoint_due():
@@ -364,7 +403,12 @@ class Executive:
         if self.payload.decoding:
             n = min(self.payload.to_decode, _how_many(cycle_s, costs.decode_cell_s))
             return self._new_job("decoding", n * costs.decode_cell_s, lambda: self.payload.decode_region(n))
-        if len(self.queue) and self.payload.region is not None and not self._checkpoint_failed:
+        if (
+            len(self.queue)
+            and self.payload.region is not None
+            and not self._checkpoint_failed
+            and self.payload.has_room
+        ):
             n = min(len(self.queue), _how_many(cycle_s, costs.chip_s))
             return self._new_job("ingesting", n * costs.chip_s, lambda: self._ingest(n))
         if self.t >= self._training_due():
@@ -373,7 +417,13 @@ class Executive:
         if self.t >= self._predicting_due():
             n = min(self.payload.to_predict, self._product_chips)
             return self._new_job("predicting", n * costs.predict_s, lambda: self._predict(n))
+        if self.t >= self.scrub.due_s():
+            self.scrub.run()
         return None
+
+    def _takes_chips(self) -> bool:
+        """Whether there are borders to learn chips by, and a disk to keep them on."""
+        return self.payload.region is not None and not self._checkpoint_failed and self.payload.has_room
 
     def _new_job(self, mode: str, cost_s: float, run: Callable[[], None]) -> Job:
         return Job(mode, self.t + cost_s / self.config.caps.cpu_share, run)
@@ -442,8 +492,8 @@ class Executive:
             self.dirty_since_s = self.t
             return
         self._checkpoint_failed = False
-        self.dirty_since_s = NEVER
-        self.acknowledged = self.payload.progress.next_number
+        self.dirty_since_s = NEVER if self.payload.safe else self.t
+        self.acknowledged = self.payload.checkpoints.safe_number
 
     def _check_memory(self) -> None:
         """Step down in good order above the memory cap: the supervisor starts a fresh process, which goes on."""
@@ -459,7 +509,7 @@ class Executive:
     def _next_due(self) -> float:
         due = self.job.until if self.job is not None else NEVER
         if self.job is None:
-            due = min(self._checkpoint_due(), self._training_due(), self._predicting_due())
+            due = min(self._checkpoint_due(), self._training_due(), self._predicting_due(), self.scrub.due_s())
         if (self.files and not self.payload.decoding) or self.endpoint.needs_save:
             due = min(due, self._write_s)
         due = min(due, max(self.commanding.due_s(), self._write_s))

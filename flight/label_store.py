@@ -67,7 +67,7 @@ class LabelStore:
         known = self._names()
         if f"labels-{labels.task_id}" not in known and len(known) >= self.config.executive.max_tasks:
             raise RefusedError(f"{len(known)} tasks are on board, which is the limit")
-        self.store.put(f"labels-{labels.task_id}", _dump(labels))
+        self.store.put(f"labels-{labels.task_id}", _dump(labels), twice=True)
 
     def read(self, task_id: int) -> LabelSet:
         """The label set of a task."""

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
 
-import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
+from flight.archive import Archive
+from flight.checkpoints import Checkpoints
 from flight.config import FlightConfig
 from flight.errors import RefusedError
 from flight.ingest import Chip
+from flight.integrity import DivergedError, MemoryFaultError, Seal
 from flight.kernels.backend import NUMPY, Backend
 from flight.label_store import LabelStore, fitted
 from flight.learn import LEARNERS, Learner, StateError, load_state
@@ -31,14 +32,16 @@ from flight.link.pack import CodecError
 from flight.link.packet import FileKind
 from flight.link.parcel import Model
 from flight.link.product import DIGEST_BYTES, MAX_BLOCK, BlockSums, Product
-from flight.link.region import Region
+from flight.link.region import OVERLAPS, Region
 from flight.link.transfer import File
 from flight.municipal_work import MunicipalWork
 from flight.region_intake import Kept, RegionIntake
-from flight.store import Archive, StateFormatError, Store
+from flight.store import Store
 from flight.telemetry import short
 
-CHECKPOINT_FORMAT = 1
+ARCHIVE = "archive.bin"
+# What training only reads: chips seen so far, and labels.
+STILL = ("learner._sums", "learner._second", "learner._reservoir", "learner.labels_", "learner._embedding._W", "table")
 _CELL = struct.Struct("<I")
 Emit = Callable[..., None]
 
@@ -87,8 +90,29 @@ class Payload:
         self._look_block = config.executive.quick_look_chips
         self.towns = MunicipalWork()
         self.progress = Progress()
-        self.checkpoint_generation = 0
+        self.checkpoints = Checkpoints(store)
+        self.held = False  # training has failed with these chips and labels
+        self.seals = {"learner": Seal(), "region": Seal()}
         self._restore()
+        self._seal()
+
+    # Memory
+
+    def broken(self) -> str:
+        """What in memory is not as it was left: a part of the learner or of the labels; empty if nothing."""
+        return self.seals["learner"].broken()
+
+    def sweep(self, slices: int) -> str:
+        """As `broken`, of the next of so many slices of the region."""
+        return self.seals["region"].sweep(self.seals["region"].n_bytes // slices)
+
+    def _check(self) -> None:
+        if part := self.broken():
+            raise MemoryFaultError(part)
+
+    def _seal(self) -> None:
+        table = None if self.labels is None else self.labels.proportions
+        self.seals["learner"].renew(learner=self.learner, table=table)
 
     # Files and tasks
 
@@ -144,7 +168,7 @@ class Payload:
         except CodecError as error:
             self.intake = None
             raise RefusedError(str(error)) from error
-        self.store.put("region", kept.dump())
+        self.store.put("region", kept.dump(), twice=True)
         if self.kept is None or kept.region.digest != self.region_crc:
             self._label_store.forget_others(kept)
             grown = self.region_crc in kept.carries
@@ -163,7 +187,9 @@ class Payload:
         self.predict_again()
         self.progress.model_digest = b""
         self.archive = None
-        self._archive_path().unlink(missing_ok=True)
+        self._seal()
+        with suppress(OSError):  # one that stays is written over
+            self.store.disk.remove(ARCHIVE)
 
     @property
     def region(self) -> Region | None:
@@ -177,6 +203,7 @@ class Payload:
 
     def _use_region(self, kept: Kept) -> None:
         self.kept, new = kept, kept.region
+        self.seals["region"].renew(bags=new.bags, weights=new.weights, codes=new.codes)
         self.learner.region_id = new.region_id
         self.emit("region-loaded", region_id=new.region_id, municipalities=len(new.codes), version=new.digest)
 
@@ -205,8 +232,9 @@ class Payload:
             self.predict_again()
             self.progress.model_digest = b""
             self.towns.ask(None)
-        self.labels = labels
+        self.labels, self.held = labels, False
         self.learner.set_labels(labels.proportions, task_id=labels.task_id, version=labels.version)
+        self._seal()
         rows = int((~labels.missing).sum())
         self.emit("labels-loaded", task_id=labels.task_id, label_version=labels.version, rows=rows)
 
@@ -221,27 +249,37 @@ class Payload:
         """Learn from `chips`, which follow those taken in before, and keep their summaries.
 
         StoreError if the summaries could not be written: everything was taken in, and they wait in memory.
+        MemoryFaultError if what they would be added to has changed by itself, or their part of the map: nothing was.
         """
         where = self.region
         if where is None:
             raise RefusedError("no region on board")
+        self._check()
         usable: list[Chip] = []
         for chip in chips:
             shape = self.learner.chip_shape_ or (usable[0].image.shape if usable else None)
             if self._usable(chip, where, shape):
                 usable.append(chip)
-        self.progress.chips += len(usable)
-        self.progress.next_number = chips[-1].number + 1
         if usable:
             images = np.stack([chip.image for chip in usable])
             rows = np.array([chip.row for chip in usable], np.int64)
             cols = np.array([chip.col for chip in usable], np.int64)
+            self._check_map(rows * where.cols + cols)
             bags, weights = where.overlaps(rows, cols)
             numbers = np.array([chip.number for chip in usable], np.int64)
             self.learner.partial_fit(images, bags, weights, number=numbers)
             summaries = self.learner.summarise(images)
-            if summaries is not None:
-                self._archive(rows * where.cols + cols, summaries)
+            self.held = False
+            self._seal()
+        self.progress.chips += len(usable)
+        self.progress.next_number = chips[-1].number + 1
+        if usable and summaries is not None:
+            self._archive(rows * where.cols + cols, summaries)
+
+    def _check_map(self, cells: NDArray[np.int64]) -> None:
+        for path, row_bytes in (("bags", 4 * OVERLAPS), ("weights", OVERLAPS)):
+            if part := self.seals["region"].touched(path, cells, row_bytes):
+                raise MemoryFaultError(f"region.{part}")
 
     def _usable(self, chip: Chip, where: Region, shape: tuple[int, ...] | None) -> bool:
         """Whether a chip can be learned from; `shape` is that of the chips before it, None if it is the first."""
@@ -260,8 +298,13 @@ class Payload:
             self.emit("chip-refused", chip=chip.number, reason=short(reason))
         return not reason
 
-    def _archive_path(self) -> Path:
-        return self.store.directory / "archive.bin"
+    @property
+    def has_room(self) -> bool:
+        """Whether the disk has room for more chips; its last `reserve_bytes` are for what must be kept."""
+        try:
+            return self.store.disk.free_bytes() >= self.config.executive.reserve_bytes
+        except OSError:
+            return False
 
     def _archive(self, cells: NDArray[np.int64], summaries: NDArray[np.uint8]) -> None:
         if self.archive is None:
@@ -276,18 +319,32 @@ class Payload:
     def _open_archive(self, summary_bytes: int, n_records: int) -> Archive:
         record_bytes = _CELL.size + summary_bytes
         capacity = self.config.executive.archive_bytes // (record_bytes + 4)
-        return Archive(self._archive_path(), record_bytes, capacity, n_records)
+        return Archive(self.store.disk, ARCHIVE, record_bytes, capacity, n_records)
 
     # Training and predicting
 
     @property
     def pending_steps(self) -> int:
-        """Training steps that the learner still has to do; 0 without labels or chips."""
-        return self.learner.pending_steps if self.labels is not None and self.progress.chips else 0
+        """Training steps that the learner still has to do; 0 without labels or chips, or if it has failed with them."""
+        learns = self.labels is not None and self.progress.chips and not self.held
+        return self.learner.pending_steps if learns else 0
 
     def train(self, max_steps: int) -> bool:
-        """Train for up to `max_steps`; whether that has made a new model."""
-        self.progress.steps += self.learner.train(max_steps)
+        """Train for up to `max_steps`; whether that has made a new model.
+
+        MemoryFaultError if what it would train has changed by itself, or meanwhile what it trains on; DivergedError if
+        training has come to nonsense. Then the learner is of no use any more.
+        """
+        self._check()
+        try:
+            self.progress.steps += self.learner.train(max_steps)
+        except (ArithmeticError, np.linalg.LinAlgError) as error:
+            raise DivergedError(str(error)) from error
+        if part := self.seals["learner"].broken(STILL):
+            raise MemoryFaultError(part)
+        if part := self.learner.diverged():
+            raise DivergedError(part)
+        self._seal()
         if self.learner.pending_steps or not self.learner.ready:
             return False
         digest = bytes.fromhex(self.learner.weights_sha256)
@@ -321,6 +378,7 @@ class Payload:
         labels = self.labels
         if labels is None or not self.has_model:
             raise RefusedError("there is no model yet" if not self.pending_steps else "the model is being trained")
+        self._check()
         return Model(self.learner.name, labels.region_id, labels.task_id, labels.version, self.learner.weights())
 
     def predict_again(self) -> None:
@@ -333,8 +391,16 @@ class Payload:
         """Predict the next `n_chips`, and make a product; None without a model, or if none can be read.
 
         A municipal product that is asked for comes first. Where the chips need several products, a quick-look of all of
-        them comes before them. Both are None until they are complete.
+        them comes before them. Both are None until they are complete. MemoryFaultError if the model has changed by
+        itself.
         """
+        self._check()
+        try:
+            return self._next_product(n_chips)
+        finally:
+            self._seal()
+
+    def _next_product(self, n_chips: int) -> Product | MunicipalProduct | None:
         if self.archive is None or self.region is None or not self.to_predict:
             return None
         if self.towns.left(self.archive.n_records):
@@ -429,17 +495,31 @@ class Payload:
     # Surviving
 
     def checkpoint(self) -> None:
-        """Bring the learner and the archive to the disk; StoreError if that fails, and the last checkpoint stands."""
+        """Bring the learner and the archive to the disk; StoreError if that fails, and the last checkpoint stands.
+
+        MemoryFaultError if the learner has changed by itself: that is never written.
+        """
+        self._check()
         if self.archive is not None:
             self.archive.sync()
-        state = {
-            "format": CHECKPOINT_FORMAT,
-            "region_crc": self.region_crc,
-            "progress": vars(self.progress),
-            "archive": [self.archive.record_bytes, self.archive.n_records] if self.archive is not None else None,
-            "learner": self.learner.state(),
-        }
-        self.checkpoint_generation = self.store.put("checkpoint", msgpack.packb(state))
+        self.checkpoints.write(
+            {
+                "region_crc": self.region_crc,
+                "progress": vars(self.progress),
+                "archive": [self.archive.record_bytes, self.archive.n_records] if self.archive is not None else None,
+                "learner": self.learner.state(),
+            }
+        )
+
+    @property
+    def checkpoint_generation(self) -> int:
+        """The number of the last checkpoint; 0 without."""
+        return self.checkpoints.generation
+
+    @property
+    def safe(self) -> bool:
+        """Whether both generations of the checkpoint hold the same chips."""
+        return self.checkpoints.safe(self.progress.next_number)
 
     def _restore(self) -> None:
         data = self.store.get("region")
@@ -448,11 +528,9 @@ class Payload:
                 self._use_region(Kept.load(data, self.config.link))
             except CodecError as error:
                 self.emit("record-damaged", record="region", reason=short(error))
-        saved = self.store.get("checkpoint")
-        if saved is None:
+        state = self.checkpoints.read()
+        if state is None:
             return
-        state = read_state(saved, "checkpoint", CHECKPOINT_FORMAT)
-        self.checkpoint_generation = self.store.generation("checkpoint")
         learner = self._restored_learner(state["learner"])
         if learner is None or state["region_crc"] not in (self.kept.carries if self.kept is not None else (0,)):
             # The region was replaced and the process died before the next checkpoint, or another learner is
@@ -481,15 +559,3 @@ class Payload:
             self.emit("record-damaged", record="checkpoint", reason=short(reason))
             return None
         return learner
-
-
-def read_state(data: bytes, name: str, version: int) -> dict[str, Any]:
-    """The map in a state record; StateFormatError unless it says that it is of format `version`."""
-    try:
-        state = msgpack.unpackb(data)
-    except (ValueError, msgpack.UnpackException) as error:
-        raise StateFormatError(f"{name}: not a state record ({type(error).__name__})") from error
-    found = state.get("format") if isinstance(state, dict) else None
-    if found != version:
-        raise StateFormatError(f"{name}: state of format {found!r}, this version reads {version}")
-    return dict(state)

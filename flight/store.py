@@ -1,4 +1,4 @@
-"""What survives on board: named records, each in two generations, and an append-only archive. Atomic and checksummed.
+"""What survives on board: named records, each in two generations, atomic and checksummed.
 
 A record is written beside the older of its two generations, synced, renamed over it, and the directory is synced; so at
 every instant at least one whole generation is readable. Reading takes the newest that is whole, and tells of every
@@ -8,17 +8,25 @@ other one that was not.
 from __future__ import annotations
 
 import contextlib
-import os
+import re
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import msgpack
+
+from flight.disk import Disk, FileDisk
 from flight.link.pack import STORE_MAGIC
 
 MAGIC = STORE_MAGIC
 VERSION = 1
+TEMPORARY = ".tmp"
+MAX_TOLD = 8  # files that have no business here
+_SIDES = (".0", ".1")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 _HEADER = struct.Struct("<4sHHQQI")  # magic, version, reserved, generation, length, CRC-32 of the rest and the payload
 _CRC_AT = _HEADER.size - 4
 
@@ -39,56 +47,79 @@ class Damage:
     reason: str
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`: temporary file, sync, rename, sync of the directory. StoreError leaves the old file."""
-    temporary = path.with_name(path.name + ".tmp")
+def write_atomically(disk: Disk, name: str, data: bytes) -> None:
+    """Replace a file by `data`: temporary file, sync, rename, sync of the names. StoreError leaves the old file."""
+    temporary = name + TEMPORARY
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_directory(path.parent)
+        disk.write(temporary, data)
+        disk.sync(temporary)
+        disk.rename(temporary, name)
+        disk.sync_names()
     except OSError as error:
         with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise StoreError(error.errno, f"cannot write {path}: {error.strerror}") from error
+            disk.remove(temporary)
+        raise StoreError(error.errno, f"cannot write {name}: {error.strerror}") from error
 
 
 def _crc(header: bytes, data: bytes) -> int:
     return zlib.crc32(data, zlib.crc32(header))
 
 
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 class Store:
-    """Named records in `directory`. `on_damage` is told of every generation that cannot be read."""
+    """Named records on a disk, or in a directory. `on_damage` is told of every generation that cannot be read."""
 
-    def __init__(self, directory: Path, on_damage: Callable[[Damage], None] | None = None) -> None:
-        self.directory = directory
+    def __init__(self, where: Disk | Path, on_damage: Callable[[Damage], None] | None = None) -> None:
+        self.disk: Disk = FileDisk(where) if isinstance(where, Path) else where
         self.on_damage = on_damage or (lambda damage: None)
         self._generations: dict[str, list[int]] = {}
-        directory.mkdir(parents=True, exist_ok=True)
 
-    def sweep(self) -> None:
-        """Remove what a write that was cut short has left; for the one process that writes here."""
-        for leftover in self.directory.glob("*.tmp"):
-            leftover.unlink()
+    def sweep(self, known: Collection[str] = ()) -> None:
+        """Remove what a write that was cut short has left; for the one process that writes here.
 
-    def put(self, name: str, data: bytes) -> int:
-        """Write `data` as the newest generation of record `name`; its generation number. StoreError if it cannot."""
+        `on_damage` is told of what cannot be removed, and of files that are neither records nor among `known`, which
+        are left alone; at most MAX_TOLD of them.
+        """
+        told = 0
+        try:
+            names = self.disk.names()
+        except OSError as error:
+            self.on_damage(Damage("directory", f"cannot be listed: {error.strerror}"))
+            return
+        for name in names:
+            reason = "" if name in known or name.endswith(_SIDES) else "not a file of this software"
+            if name.endswith(TEMPORARY):
+                reason = self._removed(name)
+            if reason and (told := told + 1) <= MAX_TOLD:
+                self.on_damage(Damage(name, reason))
+
+    def _removed(self, name: str) -> str:
+        """Why a file could not be removed; empty if it was."""
+        try:
+            self.disk.remove(name)
+        except OSError as error:
+            return f"cannot be removed: {error.strerror}"
+        return ""
+
+    def _listed(self) -> list[str]:
+        try:
+            return self.disk.names()
+        except OSError as error:
+            raise StoreError(error.errno, f"cannot list records: {error.strerror}") from error
+
+    def put(self, name: str, data: bytes, twice: bool = False) -> int:
+        """Write `data` as the newest generation of record `name`; its generation number. StoreError if it cannot.
+
+        `twice` puts it into both generations, one after the other: then either of them may be damaged and nothing is
+        lost, and nothing older ever comes back.
+        """
+        if twice:
+            self.put(name, data)
         generations = self._known(name)
         side = int(generations[1] < generations[0])
         generation = max(generations) + 1
         header = _HEADER.pack(MAGIC, VERSION, 0, generation, len(data), 0)[:_CRC_AT]
         crc = struct.pack("<I", _crc(header, data))
-        write_atomically(self._path(name, side), header + crc + data)
+        write_atomically(self.disk, self._file(name, side), header + crc + data)
         generations[side] = generation
         self._generations[name] = generations
         return generation
@@ -102,41 +133,74 @@ class Store:
 
     def get(self, name: str) -> bytes | None:
         """The newest whole generation of record `name`; None if there is none."""
-        found = [whole for side in (0, 1) if (whole := self._read(name, side, tell=True))]
-        return max(found)[1] if found else None
+        return next(iter(self.whole(name)), None)
+
+    def whole(self, name: str) -> list[bytes]:
+        """The whole generations of record `name`, newest first; `on_damage` is told of the others."""
+        return self._whole(name, tell=True)
+
+    def _whole(self, name: str, tell: bool) -> list[bytes]:
+        found = [whole for side in (0, 1) if (whole := self._read(name, side, tell))]
+        return [data for _, data in sorted(found, reverse=True)]
+
+    def check(self, name: str) -> bool:
+        """Whether both generations of record `name` are as they were written, or last read; `on_damage` is told if not.
+
+        The next `put` goes where one is not.
+        """
+        known = self._known(name)
+        found = [self._read(name, side, tell=True) for side in (0, 1)]
+        now = [each[0] if each else 0 for each in found]
+        self._generations[name] = now
+        return now == known and (all(now) or not any(self._exists(name, side) for side in (0, 1) if not now[side]))
+
+    def mend(self, name: str) -> bool:
+        """Put a copy of the newest whole generation in place of the other; False if there is none to copy."""
+        whole = self._whole(name, tell=False)
+        if whole:
+            self.put(name, whole[0])
+        return bool(whole)
+
+    def _exists(self, name: str, side: int) -> bool:
+        return self._file(name, side) in self.disk.names()
 
     def names(self) -> list[str]:
         """The names of all records."""
-        return sorted({path.stem for path in self.directory.glob("*.[01]")})
+        return sorted({name[:-2] for name in self._listed() if name.endswith(_SIDES)})
 
     def delete(self, name: str) -> None:
-        """Forget record `name`."""
+        """Forget record `name` for good, the older generation first; StoreError if it cannot be removed."""
+        generations = self._known(name)
         self._generations.pop(name, None)
-        for side in (0, 1):
-            self._path(name, side).unlink(missing_ok=True)
+        older = int(generations[1] < generations[0])
+        try:
+            for side in (older, 1 - older):
+                self.disk.remove(self._file(name, side))
+                self.disk.sync_names()
+        except OSError as error:
+            raise StoreError(error.errno, f"cannot remove {name}: {error.strerror}") from error
 
-    def _path(self, name: str, side: int) -> Path:
-        if not name.replace("-", "").replace("_", "").isalnum():
-            raise ValueError(f"record name {name!r}: letters, digits, - and _ only")
-        return self.directory / f"{name}.{side}"
+    def _file(self, name: str, side: int) -> str:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"record name {name[:80]!r}: at most 64 of a-z 0-9 - _, a letter or digit first")
+        return f"{name}.{side}"
 
     def _read(self, name: str, side: int, tell: bool = False) -> tuple[int, bytes] | None:
-        path = self._path(name, side)
+        file = self._file(name, side)
         try:
-            with path.open("rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                header, data = file.read(_HEADER.size), file.read(max(0, size - _HEADER.size))
+            raw = self.disk.read(file)
         except FileNotFoundError:
             return None
         except OSError as error:
-            return self._damaged(tell, f"{name}.{side}", str(error.strerror))
-        if len(header) < _HEADER.size:
-            return self._damaged(tell, f"{name}.{side}", f"{len(header)} bytes, shorter than a header")
-        magic, version, _, generation, length, crc = _HEADER.unpack(header)
+            return self._damaged(tell, file, str(error.strerror))
+        if len(raw) < _HEADER.size:
+            return self._damaged(tell, file, f"{len(raw)} bytes, shorter than a header")
+        magic, version, _, generation, length, crc = _HEADER.unpack_from(raw)
         if magic != MAGIC or version != VERSION:
-            return self._damaged(tell, f"{name}.{side}", f"not a record of version {VERSION}")
-        if len(data) != length or _crc(header[:_CRC_AT], data) != crc:
-            return self._damaged(tell, f"{name}.{side}", f"checksum of {len(data)} of {length} bytes does not match")
+            return self._damaged(tell, file, f"not a record of version {VERSION}")
+        data = raw[_HEADER.size :]
+        if len(data) != length or _crc(raw[:_CRC_AT], data) != crc:
+            return self._damaged(tell, file, f"checksum of {len(data)} of {length} bytes does not match")
         return generation, data
 
     def _damaged(self, tell: bool, name: str, reason: str) -> tuple[int, bytes] | None:
@@ -145,76 +209,13 @@ class Store:
         return None
 
 
-class Archive:
-    """An append-only file of fixed-size records, each with its own CRC-32; it is open only while it is used.
-
-    What was appended waits in memory until `write`, and counts only after `sync`; the caller says how many records its
-    checkpoint vouches for, and whatever else the file holds is cut off by the first write. Records are refused and
-    counted when `capacity` is reached.
-    """
-
-    def __init__(self, path: Path, record_bytes: int, capacity: int, n_records: int) -> None:
-        self.path = path
-        self.record_bytes = record_bytes
-        self.capacity = capacity
-        self.refused = 0
-        self._stride = record_bytes + 4
-        self._pending: list[bytes] = []
-        whole = path.stat().st_size // self._stride if path.exists() else 0
-        self._written = min(n_records, whole)
-        self.missing = n_records - self._written
-
-    @property
-    def n_records(self) -> int:
-        """Records appended, written or not."""
-        return self._written + len(self._pending)
-
-    def append(self, record: bytes) -> bool:
-        """Add a record; False if the archive is full."""
-        if len(record) != self.record_bytes:
-            raise ValueError(f"archive record has {len(record)} bytes, expected {self.record_bytes}")
-        if self.n_records >= self.capacity:
-            self.refused += 1
-            return False
-        self._pending.append(record + struct.pack("<I", zlib.crc32(record)))
-        return True
-
-    def write(self) -> None:
-        """Hand what was appended to the operating system; StoreError if that fails, and it waits in memory."""
-        self._write(sync=False)
-
-    def sync(self) -> None:
-        """Bring everything that was appended to the disk; StoreError if that fails."""
-        self._write(sync=True)
-
-    def _write(self, sync: bool) -> None:
-        try:
-            with self.path.open("r+b" if self.path.exists() else "w+b") as file:
-                file.seek(self._written * self._stride)  # over what an earlier write may have left half done
-                file.write(b"".join(self._pending))
-                file.truncate()
-                if sync:
-                    os.fsync(file.fileno())
-        except OSError as error:
-            raise StoreError(error.errno, f"cannot write {self.path}: {error.strerror}") from error
-        self._written += len(self._pending)
-        self._pending.clear()
-
-    def read(self, start: int, stop: int) -> list[bytes | None]:
-        """Records start..stop-1; None in place of one that cannot be read, or whose checksum does not match."""
-        stop = min(stop, self.n_records)
-        n_written = max(0, min(stop, self._written) - start)
-        records = self._read(start, n_written)
-        records += self._pending[max(0, start - self._written) : max(0, stop - self._written)]
-        return [self._checked(record) for record in records]
-
-    def _read(self, start: int, count: int) -> list[bytes]:
-        raw = b""
-        with contextlib.suppress(OSError), self.path.open("rb") as file:
-            file.seek(start * self._stride)
-            raw = file.read(count * self._stride)
-        return [raw[i * self._stride : (i + 1) * self._stride] for i in range(count)]
-
-    def _checked(self, raw: bytes) -> bytes | None:
-        record, crc = raw[:-4], raw[-4:]
-        return record if len(raw) == self._stride and struct.unpack("<I", crc)[0] == zlib.crc32(record) else None
+def read_state(data: bytes, name: str, version: int) -> dict[str, Any]:
+    """The map in a state record; StateFormatError unless it says that it is of format `version`."""
+    try:
+        state = msgpack.unpackb(data)
+    except (ValueError, msgpack.UnpackException) as error:
+        raise StateFormatError(f"{name}: not a state record ({type(error).__name__})") from error
+    found = state.get("format") if isinstance(state, dict) else None
+    if found != version:
+        raise StateFormatError(f"{name}: state of format {found!r}, this version reads {version}")
+    return dict(state)

@@ -20,8 +20,7 @@ from flight.kernels import PYTHON
 from flight.link import parcel
 from flight.link.pack import CodecError
 from flight.link.parcel import SHA256_BYTES, Update
-from flight.payload import read_state
-from flight.store import StateFormatError, Store, StoreError
+from flight.store import StateFormatError, Store, StoreError, read_state
 from flight.telemetry import short
 
 INDEX, PREFIX = "updates", "update-"
@@ -129,7 +128,7 @@ class Updates:
         """Write a checked content, put it in use on trial, and for good if it passes."""
         name, state = update.slot, self._states[update.slot]
         trial = Held(_free_place(state), update.version, digest)
-        self.store.put(_record(name, trial.place), update.content)
+        self.store.put(_record(name, trial.place), update.content, twice=True)
         self._put(name, replace(state, trial=trial))
         try:
             self.slots[name].use(update.content)
@@ -211,7 +210,7 @@ class Updates:
         """The one write that changes what is in use; StoreError, and nothing has changed."""
         states = {**self._states, name: state}
         plain = {key: [*map(_plain, _contents(each)), each.died, each.deaths] for key, each in states.items()}
-        self.store.put(INDEX, msgpack.packb({"format": FORMAT, "slots": plain}))
+        self.store.put(INDEX, msgpack.packb({"format": FORMAT, "slots": plain}), twice=True)
         self._states = states
 
     def _clean(self) -> None:

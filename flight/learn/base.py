@@ -21,6 +21,7 @@ from flight.learn.features import check_chip_shape
 from flight.learn.state import StateError
 
 _MAX_COUNT = 1 << 62
+_GREATEST = 1e12  # of any value of a learner: beyond it training has diverged
 
 
 class NotReadyError(RuntimeError):
@@ -171,6 +172,13 @@ class Learner(ABC):
         """The trained weights, little-endian, one after another; finishes pending training first."""
         self._finish()
         return b"".join(a.astype(a.dtype.newbyteorder("<")).tobytes() for a in self._weight_arrays())
+
+    def diverged(self) -> str:
+        """The name of an array of the state with a value that is no number, or beyond 1e12; empty if there is none."""
+        for name, array in self._arrays().items() if self.chip_shape_ else ():
+            if array.dtype.kind == "f" and array.size and not np.abs(array).max() < _GREATEST:
+                return name
+        return ""
 
     @property
     def weights_sha256(self) -> str:

@@ -367,4 +367,33 @@ EVENTS = (
         _REASON,
         severity="warning",
     ),
+    _telemetry(
+        80,
+        "memory-repaired",
+        "Something in memory had changed by itself; the payload was taken anew from the disk.",
+        Field("part", "text", high=48, help="what had changed"),
+        severity="warning",
+    ),
+    _telemetry(
+        81,
+        "training-rolled-back",
+        "Training came to values that are no numbers, or too large; it goes on from the checkpoint.",
+        Field("part", "text", high=48, help="where"),
+        Field("then", "choice", choices=("again", "wait"), help="it trains again; or waits for other chips or labels"),
+        severity="error",
+    ),
+    _telemetry(
+        82,
+        "record-repaired",
+        "A damaged generation of a record was written anew.",
+        Field("record", "text", high=48, help="which"),
+        severity="info",
+    ),
+    _telemetry(
+        83,
+        "code-damaged",
+        "A file of the flight software is not as it was when the process started.",
+        Field("file", "text", high=48, help="its name"),
+        severity="error",
+    ),
 )

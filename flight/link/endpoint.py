@@ -96,7 +96,7 @@ class Endpoint:
         self._receiver = Receiver(config, entities[::-1], timing)
         self._keepalive_at = NOW
         self.frame_sent = self.frame_received = -1
-        self._shows_key = False
+        self._shows_key = self._telemetry_only = False
         self.needs_save = True
 
     def _entities(self) -> tuple[int, int]:
@@ -255,10 +255,15 @@ class Endpoint:
 
     # Sending.
 
-    def poll(self, t: float) -> bytes | None:
-        """The next frame to transmit at mission time `t` [s]; None if there is none, or no contact."""
-        if not self._contact.holds(t):
+    def poll(self, t: float, telemetry_only: bool = False) -> bytes | None:
+        """The next frame to transmit at mission time `t` [s]; None if there is none, or no contact.
+
+        With `telemetry_only` it promises nothing, and may leave even if `save` cannot reach the disk: it has neither
+        acknowledgements nor files, and its counter is one that was reserved before.
+        """
+        if not self._contact.holds(t) or (telemetry_only and not self._secure.counter.left):
             return None
+        self._telemetry_only = telemetry_only
         view_s = self._contact.view_s(t)
         keepalive = self.role == "ground" and self._keepalive_at <= view_s + TOLERANCE_S
         frame = self._link.transmit(
@@ -288,6 +293,8 @@ class Endpoint:
         return unit
 
     def _take_unit_of(self, channel: Channel, room: int, view_s: float) -> tuple[int, bytes] | None:
+        if self._telemetry_only:
+            return self._telemetry.take(room) if channel is Channel.OPERATIONS else None
         if channel is Channel.OPERATIONS:
             return self._urgent.take(room) or self._take_waiting_command(room, view_s) or self._telemetry.take(room)
         if channel is Channel.FILE_REPORTS:

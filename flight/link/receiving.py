@@ -37,6 +37,7 @@ from flight.link.receiving_state import DESTINATION, FINISHED, of_destination, o
 from flight.link.transfer import File, name_allowed, short_reason
 
 REMEMBERED = 1024
+NEW_SHARE = 1 / 6  # of the data held, that must be new for another save of them
 
 
 @dataclass
@@ -84,6 +85,8 @@ class Receiver:
         self._closed: dict[int, _Closed] = {}
         self._replies: dict[tuple[Transaction, type], Pdu] = {}
         self._save_at = NEVER
+        self._must_save = False
+        self._unsaved_bytes = 0
 
     def __len__(self) -> int:
         return len(self.unfinished())
@@ -131,9 +134,10 @@ class Receiver:
         destination, before, ended = entry.destination, entry.destination.state, entry.destination.eof
         destination.take(pdu, view_s)
         if destination.eof is not ended:
-            self._save_at = view_s  # it is acknowledged in the next frame, and must be known after a restart
+            self._save_at, self._must_save = view_s, True  # acknowledged in the next frame: it must outlive a restart
         elif isinstance(pdu, FileData | Metadata):
             self._save_at = min(self._save_at, view_s + self._config.save_interval_s)
+            self._unsaved_bytes += len(pdu.data) if isinstance(pdu, FileData) else 0
         if before is not State.RECEIVING or destination.state is State.RECEIVING:
             return []
         if destination.state is State.WHOLE:
@@ -268,12 +272,19 @@ class Receiver:
             entry.destination.thaw(view_s)
 
     def wants_save(self, view_s: float) -> bool:
-        """Whether so much was received since the last save that losing it would hurt."""
-        return self._save_at <= view_s
+        """Whether so much was received since the last save that losing it would hurt.
+
+        A save writes all that is held: it waits for a part of that to be new, so that a large file costs the disk a
+        few times its size and not a multiple that grows with it.
+        """
+        if self._must_save or self._save_at > view_s:
+            return self._must_save
+        held_bytes = sum(entry.destination.got.size for entry in self._open.values())
+        return self._unsaved_bytes >= held_bytes * NEW_SHARE
 
     def save(self) -> dict[str, Any]:
         """Files under way and finished ones, as plain values."""
-        self._save_at = NEVER
+        self._save_at, self._must_save, self._unsaved_bytes = NEVER, False, 0
         under_way = [[n, e.kind.value, *of_destination(e.destination)] for n, e in self._open.items()]
         closed = [[number, *of_finished(c.finished), c.checksum, c.size] for number, c in self._closed.items()]
         return {"open": under_way, "closed": closed}

@@ -60,6 +60,11 @@ class SendCounter:
         self.next = first
         self.reserved = first
 
+    @property
+    def left(self) -> int:
+        """Counters that can be taken without another block."""
+        return self.reserved - self.next
+
     def take(self) -> tuple[int, bool]:
         """The next counter, and whether a new block was reserved that must be saved before the frame leaves."""
         reserves = self.next >= self.reserved

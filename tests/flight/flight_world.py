@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
-import os
 from collections import Counter
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from flight.config import CostConfig, ExecutiveConfig, FlightConfig, LearnerConfig, LinkConfig
+from flight.disk import Disk
 from flight.executive import Executive
 from flight.ingest import Chip, Gap, RecorderRequest
 from flight.learn import LEARNERS
@@ -62,23 +61,6 @@ SLOW: dict[str, Any] = {
 
 class PowerCut(BaseException):
     """The power goes: nothing is cleaned up."""
-
-
-SYNCS = ((os, "fsync"), (Path, "replace"))
-
-
-def intercept(patch: Any, calls: Iterable[tuple[Any, str]], before: Callable[..., None]) -> None:
-    """Let `before`, given the name of the call and its arguments, see each of `calls` first."""
-
-    def wrapped(call: Any, name: str) -> Any:
-        def wrapper(*arguments: Any, **keywords: Any) -> Any:
-            before(name, *arguments)
-            return call(*arguments, **keywords)
-
-        return wrapper
-
-    for owner, name in calls:
-        patch.setattr(owner, name, wrapped(getattr(owner, name), name))
 
 
 def config(learner: str = "moments", **changes: Any) -> FlightConfig:
@@ -165,8 +147,10 @@ class Recorder:
 class World:
     """Ground, radio, flight and recorder. `flight` is None while it is dead."""
 
-    def __init__(self, directory: Path, config: FlightConfig | None = None, rss_bytes: Any = lambda: 60 * MIB) -> None:
-        self.directory, self.config, self.rss_bytes = directory, config or globals()["config"](), rss_bytes
+    def __init__(
+        self, where: Path | Disk, config: FlightConfig | None = None, rss_bytes: Any = lambda: 60 * MIB
+    ) -> None:
+        self.where, self.config, self.rss_bytes = where, config or globals()["config"](), rss_bytes
         self.t = 0.0
         self.ground = Endpoint("ground", self.config.link, KEYS)
         self.recorder = Recorder()
@@ -187,7 +171,7 @@ class World:
 
     def start(self) -> None:
         """Start flight on what is on disk."""
-        self.flight = Executive(self.config, KEYS, Store(self.directory), "test", rss_bytes=self.rss_bytes)
+        self.flight = Executive(self.config, KEYS, Store(self.where), "test", rss_bytes=self.rss_bytes)
         self._step([])
 
     def kill(self) -> None:
@@ -382,8 +366,8 @@ class World:
         return (*place, labels, payload.learner.state(), dict(vars(payload.progress)), records)
 
 
-def flown(directory: Path, learner: str = "moments", **changes: Any) -> World:
+def flown(where: Path | Disk, learner: str = "moments", **changes: Any) -> World:
     """A world whose mission is over."""
-    world = World(directory, config(learner, **changes))
+    world = World(where, config(learner, **changes))
     world.fly()
     return world

@@ -81,8 +81,8 @@ def test_a_time_report_says_when_the_frame_that_it_names_began_to_leave(up):
     sent = {}
     transmit = up.flight.endpoint.poll
 
-    def poll(t):
-        frame = transmit(t)
+    def poll(t, **keywords):
+        frame = transmit(t, **keywords)
         if frame is not None:
             sent[up.flight.endpoint.frame_sent] = t
         return frame
@@ -320,7 +320,7 @@ def test_a_sequence_whose_record_is_lost_is_aborted_at_the_restart(up):
     up.command("start-sequence", sequence_id=7)
     up.run(5.0)
     up.kill()
-    for path in up.directory.glob("sequence-7.*"):
+    for path in up.where.glob("sequence-7.*"):
         path.write_bytes(b"gone")
     up.start()
     up.run(60.0)

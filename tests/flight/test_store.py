@@ -1,77 +1,63 @@
 """Records and the archive on disk: whole generations, whatever happens in between."""
 
 import errno
-import os
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flight.store import Archive, Store, StoreError
-from tests.flight.flight_world import SYNCS, PowerCut, intercept
+from flight.archive import Archive
+from flight.disk import FileDisk
+from flight.store import Store, StoreError
+from sim.disk import DiskDeath, SimDisk
 
 
-def cut_at(patch, at):
-    """Let the power go at the `at`-th call that touches the disk; the calls so far."""
-    calls = []
-
-    def count(name, *arguments):
-        calls.append(name)
-        if len(calls) == at:
-            raise PowerCut
-
-    intercept(patch, [*SYNCS, (Path, "open"), (os, "open")], count)
-    return calls
-
-
-@pytest.mark.parametrize("at", range(1, 20))
-def test_after_a_power_cut_a_record_is_the_old_one_or_the_new_one(at, tmp_path):
-    store = Store(tmp_path)
+def writing(at, seed=0, failure=None):
+    """A store in which a third generation is written, with trouble at the `at`-th change of the disk; and the disk."""
+    disk = SimDisk(seed)
+    store = Store(disk)
     store.put("state", b"older")
     store.put("state", b"old" * 1000)
-    with pytest.MonkeyPatch.context() as patch:
-        calls = cut_at(patch, at)
-        try:
+    if failure is None:
+        disk.die_at = disk.steps + at
+    else:
+        disk.fail_at = {disk.steps + at: failure}
+    return store, disk
+
+
+@pytest.mark.parametrize("end", [SimDisk.cut_power, SimDisk.kill], ids=["power cut", "kill"])
+@pytest.mark.parametrize("at", range(1, 5))
+def test_after_a_death_in_a_write_a_record_is_the_old_one_or_the_new_one(at, end):
+    for seed in range(50):
+        store, disk = writing(at, seed)
+        with pytest.raises(DiskDeath):
             store.put("state", b"new" * 1000)
-            done = True
-        except PowerCut:
-            done = False
-    for leftover in tmp_path.glob("*.tmp"):
-        os.truncate(leftover, leftover.stat().st_size // 3)
-    damages = []
-    again = Store(tmp_path, damages.append)
-    again.sweep()
-    assert again.get("state") in ([b"new" * 1000] if done else [b"old" * 1000, b"new" * 1000])
-    assert damages == [] and list(tmp_path.glob("*.tmp")) == []
-    assert again.put("state", b"next") in (3, 4) and again.get("state") == b"next"
-    assert done is (len(calls) < at)
+        end(disk)
+        damages = []
+        again = Store(disk, damages.append)
+        again.sweep()
+        assert again.get("state") in (b"old" * 1000, b"new" * 1000)
+        assert damages == [] and not [name for name in disk.names() if name.endswith(".tmp")]
+        assert again.put("state", b"next") in (3, 4) and again.get("state") == b"next"
 
 
-def test_data_are_synced_before_they_are_named_and_the_name_is_synced_after(tmp_path, monkeypatch):
-    order = []
-    intercept(monkeypatch, SYNCS, lambda name, *arguments: order.append(name))
-    Store(tmp_path).put("state", b"x")
-    assert order == ["fsync", "replace", "fsync"]
+def test_a_record_that_was_put_outlives_any_power_cut():
+    for seed in range(50):
+        store, disk = writing(99, seed)
+        store.put("state", b"new" * 1000)
+        disk.cut_power()
+        assert Store(disk).get("state") == b"new" * 1000
 
 
-@pytest.mark.parametrize("name", ["fsync", "replace", "open"])
-def test_a_write_that_fails_is_a_store_error_and_the_old_record_stands(name, tmp_path, monkeypatch):
-    store = Store(tmp_path)
-    store.put("state", b"old")
-
-    def fail(*arguments, **keywords):
-        if name != "open" or "w" in arguments[1]:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return really(*arguments, **keywords)
-
-    really = Path.open
-    with monkeypatch.context() as patch, pytest.raises(StoreError) as told:
-        patch.setattr(os if name == "fsync" else Path, name, fail)
+@pytest.mark.parametrize("failure", [errno.ENOSPC, errno.EROFS, errno.EIO])
+@pytest.mark.parametrize("at", range(1, 5))
+def test_a_write_that_fails_is_a_store_error_and_a_whole_record_stands(at, failure):
+    store, disk = writing(at, failure=failure)
+    with pytest.raises(StoreError, match=r"cannot write state\.0") as told:
         store.put("state", b"new")
-    assert told.value.errno == errno.ENOSPC and "state" in str(told.value)
-    assert Store(tmp_path).get("state") == b"old"
-    assert store.put("state", b"new") == 2 and store.get("state") == b"new"
+    assert told.value.errno == failure
+    assert Store(disk).get("state") in ((b"old" * 1000,) if at < 4 else (b"new",))
+    assert store.put("state", b"new") >= 3 and store.get("state") == Store(disk).get("state") == b"new"
 
 
 @settings(max_examples=60, deadline=None)
@@ -139,22 +125,51 @@ def test_names_and_deletion(tmp_path):
         store.put("../mission", b"x")
 
 
+def test_a_record_that_was_deleted_stays_so_after_a_power_cut_and_never_goes_back_to_an_older_one():
+    for at in (1, 2, 3, 4, None):
+        for seed in range(30):
+            disk = SimDisk(seed)
+            store = Store(disk)
+            store.put("state", b"old")
+            store.put("state", b"new")
+            disk.die_at = None if at is None else disk.steps + at
+            try:
+                store.delete("state")
+            except DiskDeath:
+                assert at is not None
+            disk.cut_power()
+            assert Store(disk).get("state") in ([b"new", None] if at else [None])
+
+
+def test_foreign_files_are_told_and_left_alone_and_what_cannot_be_removed_is_told():
+    disk, damages = SimDisk(), []
+    for name in ("notes.txt", "state.0.tmp", "archive.bin"):
+        disk.place(name, b"x")
+    disk.read_only = True
+    Store(disk, damages.append).sweep(known=["archive.bin"])
+    assert [(damage.name, damage.reason) for damage in damages] == [
+        ("notes.txt", "not a file of this software"),
+        ("state.0.tmp", "cannot be removed: Read-only file system"),
+    ]
+    assert disk.names() == ["archive.bin", "notes.txt", "state.0.tmp"]
+
+
 # Archive
 
 
-def archive(path, n_records=0, capacity=100):
-    return Archive(path, 4, capacity, n_records)
+def archive(directory, n_records=0, capacity=100):
+    return Archive(FileDisk(directory), "a", 4, capacity, n_records)
 
 
 def test_only_what_a_checkpoint_vouches_for_is_there_after_a_restart(tmp_path):
-    first = archive(tmp_path / "a")
+    first = archive(tmp_path)
     for i in range(5):
         first.append(b"rec%d" % i)
     first.sync()
     for i in range(5, 9):
         first.append(b"rec%d" % i)
     first.write()
-    again = archive(tmp_path / "a", 5)
+    again = archive(tmp_path, 5)
     assert (again.n_records, again.missing) == (5, 0)
     again.append(b"new5")
     assert again.read(3, 100) == [b"rec3", b"rec4", b"new5"]
@@ -163,7 +178,7 @@ def test_only_what_a_checkpoint_vouches_for_is_there_after_a_restart(tmp_path):
 
 
 def test_records_are_read_whether_they_are_on_disk_or_not(tmp_path):
-    made = archive(tmp_path / "a")
+    made = archive(tmp_path)
     for i in range(10):
         made.append(b"%04d" % i)
         if i == 4:
@@ -175,7 +190,7 @@ def test_records_are_read_whether_they_are_on_disk_or_not(tmp_path):
 
 
 def test_a_damaged_record_is_none_and_so_are_those_of_a_lost_file(tmp_path):
-    made = archive(tmp_path / "a")
+    made = archive(tmp_path)
     for i in range(3):
         made.append(b"%04d" % i)
     made.sync()
@@ -188,22 +203,25 @@ def test_a_damaged_record_is_none_and_so_are_those_of_a_lost_file(tmp_path):
 
 
 def test_a_full_archive_refuses_and_counts(tmp_path):
-    made = archive(tmp_path / "a", capacity=2)
+    made = archive(tmp_path, capacity=2)
     assert [made.append(b"abcd") for _ in range(4)] == [True, True, False, False]
     assert (made.n_records, made.refused) == (2, 2)
 
 
-def test_an_archive_that_cannot_be_written_keeps_its_records_until_it_can(tmp_path):
-    made = archive(tmp_path / "not there" / "a")
+def test_an_archive_that_cannot_be_written_keeps_its_records_until_it_can():
+    disk = SimDisk()
+    made = Archive(disk, "a", 4, 100, 0)
     made.append(b"abcd")
+    disk.read_only = True
     for write in (made.write, made.sync):
-        with pytest.raises(StoreError, match="not there"):
+        with pytest.raises(StoreError, match="cannot write a"):
             write()
     assert made.read(0, 1) == [b"abcd"]
-    (tmp_path / "not there").mkdir()
+    disk.read_only = False
     made.sync()
-    assert archive(tmp_path / "not there" / "a", 1).read(0, 1) == [b"abcd"]
+    disk.cut_power()
+    assert Archive(disk, "a", 4, 100, 1).read(0, 1) == [b"abcd"]
 
 
 def test_missing_records_are_counted(tmp_path):
-    assert archive(tmp_path / "a", 7).missing == 7
+    assert archive(tmp_path, 7).missing == 7

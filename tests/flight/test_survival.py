@@ -1,9 +1,5 @@
 """Kills, power cuts, full disks, damaged records, too little memory: nothing acknowledged is lost."""
 
-import errno
-import os
-from pathlib import Path
-
 import msgpack
 import numpy as np
 import pytest
@@ -15,17 +11,16 @@ from flight.link.dictionary import Telecommand
 from flight.link.endpoint import Endpoint
 from flight.link.events import CommandAcknowledged, TelemetryReceived
 from flight.store import StateFormatError, Store
+from sim.disk import DiskDeath, SimDisk
 from tests.flight.flight_world import (
     EARTH,
     LEARNERS_TESTED,
     MIB,
     SLOW,
-    SYNCS,
     PowerCut,
     World,
     config,
     flown,
-    intercept,
     label_file,
     region_file,
 )
@@ -43,8 +38,8 @@ def complete(world, undisturbed):
 # Kills
 
 
-def fly_with_kills(directory, learner, kills_s):
-    world = World(directory, config(learner, **SLOW))
+def fly_with_kills(learner, kills_s):
+    world = World(SimDisk(), config(learner, **SLOW))
     world.begin()
     for at_s in kills_s:
         world.run(max(0.0, at_s - world.t))
@@ -56,10 +51,10 @@ def fly_with_kills(directory, learner, kills_s):
 
 
 @pytest.mark.parametrize("learner", LEARNERS_TESTED)
-def test_one_kill_at_any_time_costs_no_chip_no_label_and_no_bit_of_the_weights(learner, tmp_path, undisturbed):
+def test_one_kill_at_any_time_costs_no_chip_no_label_and_no_bit_of_the_weights(learner, undisturbed):
     end_s = undisturbed[learner].t
-    for i, at_s in enumerate(np.linspace(0.0, end_s, 40)):
-        world = fly_with_kills(tmp_path / str(i), learner, [at_s])
+    for at_s in np.linspace(0.0, end_s, 40):
+        world = fly_with_kills(learner, [at_s])
         complete(world, undisturbed[learner])
         world.run(20.0)  # until the ground is heard again
         assert world.told("restarted")[-1]["incarnation"] == 2
@@ -68,49 +63,37 @@ def test_one_kill_at_any_time_costs_no_chip_no_label_and_no_bit_of_the_weights(l
 @pytest.mark.parametrize("learner", LEARNERS_TESTED)
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kills=st.lists(st.floats(0.0, 1.5), min_size=2, max_size=5))
-def test_several_kills_cost_no_more_than_one(learner, kills, tmp_path_factory, undisturbed):
+def test_several_kills_cost_no_more_than_one(learner, kills, undisturbed):
     kills_s = sorted(share * undisturbed[learner].t for share in kills)
-    complete(fly_with_kills(tmp_path_factory.mktemp("kills"), learner, kills_s), undisturbed[learner])
+    complete(fly_with_kills(learner, kills_s), undisturbed[learner])
 
 
-class Power:
-    """Goes away at the k-th of the calls that bring something to the disk."""
-
-    def __init__(self, patch, at=None):
-        self.calls, self.at = 0, at
-        intercept(patch, SYNCS, self._count)
-
-    def _count(self, name, *arguments):
-        self.calls += 1
-        if self.calls == self.at:
-            raise PowerCut
-
-
-def fly_with_a_power_cut(directory, at):
-    with pytest.MonkeyPatch.context() as patch:
-        power = Power(patch, at)
-        world = None
-        try:
-            world = World(directory, config(queue_chips=32, checkpoint_s=1.0))
+def fly_with_a_death(end, at, seed=0):
+    """A mission whose process dies at the `at`-th change of the disk, by `end` of the disk; and the disk."""
+    disk = SimDisk(seed)
+    disk.die_at = at
+    world = None
+    try:
+        world = World(disk, config(queue_chips=32, checkpoint_s=1.0))
+        world.begin()
+        world.settle()
+    except DiskDeath:
+        end(disk)
+        if world is None:
+            world = World(disk, config(queue_chips=32, checkpoint_s=1.0))
             world.begin()
-            world.settle()
-        except PowerCut:
-            for leftover in directory.glob("*.tmp"):  # what was not synced may be anything
-                os.truncate(leftover, leftover.stat().st_size // 2)
-            if world is None:
-                world = World(directory, config(queue_chips=32, checkpoint_s=1.0))
-                world.begin()
-            else:
-                world.restart()
-            world.settle()
-    return world, power.calls
+        else:
+            world.restart()
+        world.settle()
+    return world, disk
 
 
-def test_a_power_cut_at_any_write_loses_nothing_that_was_acknowledged(tmp_path):
-    undisturbed, calls = fly_with_a_power_cut(tmp_path / "whole", None)
-    assert calls > 20
-    for at in range(1, calls + 1):
-        world, _ = fly_with_a_power_cut(tmp_path / str(at), at)
+@pytest.mark.parametrize(("end", "every"), [(SimDisk.cut_power, 1), (SimDisk.kill, 4)], ids=["power cut", "kill"])
+def test_a_death_at_any_write_loses_nothing_that_was_acknowledged(end, every):
+    undisturbed, disk = fly_with_a_death(end, None)
+    assert disk.steps > 40
+    for at in range(1, disk.steps + 1, every):
+        world, _ = fly_with_a_death(end, at, seed=at)
         complete(world, undisturbed)
         assert world.log["record-damaged"] + world.flight.log.counts["record-damaged"] == 0
 
@@ -178,65 +161,121 @@ def test_no_product_number_is_used_twice_over_kills(tmp_path):
 # Disk
 
 
-class Disk:
-    """A disk that can be full."""
-
-    def __init__(self, patch, directory):
-        self.full, self.directory = False, directory
-        intercept(patch, [(Path, "open")], self._open)
-
-    def _open(self, name, path, mode="r", *arguments):
-        if self.full and self.directory in path.parents and set(mode) & set("wa+"):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+ROOM_BYTES = 1 << 30
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
-def test_a_full_disk_is_told_acknowledges_nothing_and_the_mission_goes_on_when_there_is_room(
-    share, tmp_path, monkeypatch, undisturbed
-):
-    disk = Disk(monkeypatch, tmp_path)
-    world = World(tmp_path, config(**SLOW))
+def test_a_full_disk_is_told_acknowledges_nothing_and_the_mission_goes_on_when_there_is_room(share, undisturbed):
+    disk = SimDisk()
+    world = World(disk, config(**SLOW))
     world.begin()
     world.run(share * undisturbed["moments"].t)
-    disk.full = True
+    disk.capacity_bytes = 0
     world.run(3.0)  # what had been said before is on its way
     acknowledged, delivered = world.recorder.acknowledged, len(world.events)
     world.run(60.0)
     assert world.recorder.acknowledged == acknowledged
     assert [event for event in world.events[delivered:] if not isinstance(event, TelemetryReceived)] == []
-    disk.full = False
+    disk.capacity_bytes = ROOM_BYTES
     world.settle()
     complete(world, undisturbed["moments"])
     assert 1 <= world.flight.log.counts["write-failed"] <= 20
 
 
-def test_what_is_acknowledged_is_on_disk_even_if_the_disk_is_full_when_the_file_arrives(tmp_path, monkeypatch):
-    disk = Disk(monkeypatch, tmp_path)
-    world = World(tmp_path)
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.7])
+def test_a_disk_that_is_read_only_for_a_while_even_over_a_restart_costs_nothing(share, undisturbed):
+    disk = SimDisk()
+    world = World(disk, config(**SLOW))
+    world.begin()
+    world.run(share * undisturbed["moments"].t)
+    disk.read_only = True
+    world.run(15.0)
+    acknowledged = world.recorder.acknowledged
+    world.restart()
+    assert world.flight.up
+    world.run(15.0)
+    assert world.recorder.acknowledged == acknowledged
+    disk.read_only = False
+    world.settle()
+    complete(world, undisturbed["moments"])
+    assert world.told("write-failed")
+
+
+def test_with_a_disk_that_takes_nothing_any_more_the_ground_still_hears_and_commands_but_nothing_is_acknowledged():
+    disk = SimDisk()
+    world = flown(disk)
+    disk.read_only = True
+    world.ground.send(Telecommand("ping", {"echo": 5}))
+    before = len(world.told("housekeeping"))
+    world.run(600.0)
+    assert [told["echo"] for told in world.told("pong")] == [5]
+    assert world.told("write-failed") and len(world.told("housekeeping")) >= before + 5
+    assert world.of(CommandAcknowledged) == []
+    counter = world.flight.endpoint._secure.counter.next
+    disk.cut_power()
+    world.restart()
+    assert world.flight.endpoint._secure.counter.next >= counter
+    disk.read_only = False
+    world.until(lambda: world.of(CommandAcknowledged))
+
+
+def test_with_little_room_chips_wait_and_all_else_goes_on(undisturbed):
+    disk = SimDisk()
+    world = World(disk, config(**SLOW, reserve_bytes=1 << 20))
+    world.begin()
+    world.until(lambda: world.flight.payload.progress.chips > 10)
+    disk.capacity_bytes = (1 << 20) - 1 + sum(disk.size(name) for name in disk.names())
+    world.run(60.0)
+    chips = world.flight.payload.progress.chips
+    assert chips < len(EARTH.chips)
+    world.upload(label_file(2, activate=False))
+    assert world.command("adjust-time", delta_s=1.0) == ("executed", "")
+    world.run(world.config.executive.scrub_s)
+    assert [told["cap"] for told in world.told("cap-reached")] == ["storage"]
+    assert world.flight.payload.progress.chips == chips and not world.told("write-failed")
+    world.restart()
+    disk.capacity_bytes = ROOM_BYTES
+    world.settle()
+    complete(world, undisturbed["moments"])
+
+
+def test_a_slow_disk_changes_nothing_but_the_time_it_takes(undisturbed):
+    disk = SimDisk()
+    disk.slow_s = 0.05
+    world = World(disk, config(**SLOW))
+    world.begin()
+    world.settle()
+    complete(world, undisturbed["moments"])
+    assert disk.waited_s > 1.0
+
+
+def test_what_is_acknowledged_is_on_disk_even_if_the_disk_is_full_when_the_file_arrives():
+    disk = SimDisk()
+    world = World(disk)
     world.contact()
     world.run(1.0)
-    disk.full = True
+    disk.capacity_bytes = 0
     world.orders = [region_file()]
     world.run(120.0)
     assert world.outcome(1) is None and world.flight.payload.region is None
     assert world.flight.log.counts["write-failed"] > 0
-    disk.full = False
+    disk.capacity_bytes = ROOM_BYTES
     world.until(lambda: world.outcome(1) == "ok", 60)
     world.until(lambda: world.told("write-failed"), 60)
     world.restart()
     assert world.flight.payload.region is not None
 
 
-def test_no_telecommand_is_acknowledged_before_what_it_did_is_on_disk(tmp_path, monkeypatch):
-    disk = Disk(monkeypatch, tmp_path)
-    world = flown(tmp_path)
-    disk.full = True
+def test_no_telecommand_is_acknowledged_before_what_it_did_is_on_disk():
+    disk = SimDisk()
+    world = flown(disk)
+    disk.capacity_bytes = 0
     world.ground.send(Telecommand("adjust-time", {"delta_s": 100.0}))
     world.run(60.0)
     assert world.flight.time.offset_s == pytest.approx(100.0)
     assert world.of(CommandAcknowledged) == []
     world.kill()
-    disk.full = False
+    disk.capacity_bytes = ROOM_BYTES
     world.start()
     world.until(lambda: world.of(CommandAcknowledged), 60)
     world.restart()
@@ -256,37 +295,65 @@ def newest(directory, name):
     )
 
 
-@pytest.mark.parametrize("name", ["checkpoint", "mission", "labels-1", "region"])
-@pytest.mark.parametrize("which", [[0], [1], [0, 1]])
-def test_damaged_records_are_told_and_the_mission_is_complete_in_the_end(name, which, tmp_path):
-    world = flown(tmp_path / "state", **{**SLOW, "checkpoint_s": 4.0})
-    world.upload(label_file(1), region_file())  # both have two generations now
-    assert world.flight.payload.checkpoint_generation == 2  # the older one lacks the last chips
-    weights = world.weights()
+def damaged(directory, name, which):
+    """A mission that is over and back, of whose record `name` generations were damaged, newest first."""
+    world = flown(directory, **{**SLOW, "checkpoint_s": 4.0})
     world.kill()
-    paths = newest(tmp_path / "state", name)
+    paths = newest(directory, name)
     assert len(paths) == 2
     for i in which:
         damage(paths[i])
     world.start()
     told = [event.values["record"] for event in world.flight.log.recent if event.name == "record-damaged"]
     assert [f"{name}.{paths[i].suffix[1]}" in told for i in which] == [True] * len(which)
-    lacks_chips = name == "checkpoint" and 0 in which
+    return world
+
+
+RECORDS = ["checkpoint", "mission", "labels-1", "region"]
+
+
+@pytest.mark.parametrize("name", RECORDS)
+@pytest.mark.parametrize("which", [0, 1])
+def test_one_damaged_generation_of_any_record_is_told_and_loses_nothing(name, which, tmp_path, undisturbed):
+    world = damaged(tmp_path, name, [which])
     for _ in range(2):  # never a loop
         world.restart()
-    if which == [0, 1] and name in ("region", "labels-1"):
+    world.settle()
+    assert world.command("ping", echo=7) == ("executed", "")
+    assert world.flight.queue.counters["lost"] == 0 and not world.told("chips-lost")
+    assert world.flight.payload.progress.chips == len(EARTH.chips)
+    assert world.weights() == undisturbed["moments"].weights()
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_with_both_generations_damaged_what_is_lost_is_told_and_can_be_brought_again(name, tmp_path):
+    world = damaged(tmp_path, name, [0, 1])
+    for _ in range(2):
+        world.restart()
+    if name in ("region", "labels-1"):
         world.upload(region_file(), label_file(1))
     world.run(60.0)
-    if lacks_chips or (name == "region" and which == [0, 1]):
+    assert bool(world.told("chips-lost")) is (name == "checkpoint")
+    if name in ("checkpoint", "region"):
         # The recorder has forgotten the chips that these statistics were made of: new ones teach again.
-        assert bool(world.told("chips-lost")) is lacks_chips
         world.image()
-        world.settle()
-        assert world.flight.payload.learner.n_chips_ >= len(EARTH.chips)
-        assert world.weights()
-    else:
-        assert world.weights() == weights
+    world.settle()
+    assert world.flight.payload.learner.n_chips_ >= len(EARTH.chips)
+    assert world.weights()
     assert world.command("ping", echo=7) == ("executed", "")
+
+
+def test_the_recorder_may_forget_only_chips_that_both_generations_of_the_checkpoint_hold():
+    disk = SimDisk()
+    world = World(disk, config(**SLOW))
+    world.begin()
+    seen = set()
+    while not world.settled():
+        world.run(1.0)
+        held = [msgpack.unpackb(data)["progress"]["next_number"] for data in Store(disk).whole("checkpoint")]
+        assert world.recorder.acknowledged <= (min(held) if len(held) == 2 else 0)
+        seen.add(world.recorder.acknowledged)
+    assert len(seen) > 2 and len(EARTH.chips) in seen
 
 
 def test_with_the_link_s_state_lost_the_ground_still_hears_the_spacecraft(tmp_path):

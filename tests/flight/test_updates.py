@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import os
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,15 @@ from flight.link.transfer import File
 from flight.parameters import CHANGEABLE, changed
 from flight.store import StateFormatError, Store, StoreError
 from flight.updates import MAX_DEATHS, Slot, UpdateError, Updates
-from tests.flight.flight_world import SYNCS, PowerCut, World, flown, intercept
+from sim.disk import DiskDeath, SimDisk
+from tests.flight.flight_world import PowerCut, World, flown
 
 
 class Board:
     """Something with one slot, "thing", that takes any content but b"wrong", and fails its self-test with b"bad"."""
 
-    def __init__(self, directory: Path) -> None:
-        self.store, self.events, self.used = Store(directory), [], "nothing"
+    def __init__(self, where: Path | SimDisk) -> None:
+        self.store, self.events, self.used = Store(where), [], "nothing"
         self.store.sweep()
         self.updates = Updates({"thing": Slot(100, self.check, self.use)}, self.store, self.emit)
         self.updates.start()
@@ -134,33 +134,27 @@ def test_a_content_that_kills_its_process_is_given_up_and_at_last_refused(tmp_pa
     assert board.used == b"three"
 
 
-class Power:
-    """Goes away, or the disk is full, at the k-th call that brings something to the disk."""
+def interrupted(act: Any, at: int | None, failure: int | None = None) -> tuple[Board | None, SimDisk, int]:
+    """Two generations, then `act` with trouble at its `at`-th change of the disk: a failure, or the process dies.
 
-    def __init__(self, patch: pytest.MonkeyPatch, at: int | None, error: BaseException) -> None:
-        self.calls, self.at, self.error = 0, at, error
-        intercept(patch, SYNCS, self._count)
-
-    def _count(self, name: str, *arguments: Any) -> None:
-        self.calls += 1
-        if self.calls == self.at:
-            raise self.error
-
-
-def interrupted(directory: Path, act: Any, at: int | None, error: BaseException) -> tuple[Board | None, int]:
-    """Two generations, then `act` with trouble at a call; the board, None if its process died."""
-    board = Board(directory)
+    Returns the board, None if the process died, the disk and how many changes `act` made.
+    """
+    disk = SimDisk(seed=at or 0)
+    board = Board(disk)
     board.receive(b"one", 1)
     board.receive(b"two", 2)
-    with pytest.MonkeyPatch.context() as patch:
-        power = Power(patch, at, error)
-        try:
-            act(board)
-        except PowerCut:
-            return None, power.calls
-        except StoreError:
-            pass
-    return board, power.calls
+    before = disk.steps
+    if at is not None and failure is None:
+        disk.die_at = before + at
+    elif at is not None and failure is not None:
+        disk.fail_at = {before + at: failure}
+    try:
+        act(board)
+    except DiskDeath:
+        return None, disk, disk.steps - before
+    except StoreError:
+        pass
+    return board, disk, disk.steps - before
 
 
 ACTS = {
@@ -169,32 +163,33 @@ ACTS = {
 }
 
 
+@pytest.mark.parametrize("end", [SimDisk.cut_power, SimDisk.kill], ids=["power cut", "kill"])
 @pytest.mark.parametrize("name", list(ACTS))
-def test_a_power_cut_at_any_write_leaves_one_whole_content_in_use(tmp_path: Path, name: str) -> None:
+def test_a_death_at_any_write_leaves_one_whole_content_in_use(name: str, end: Any) -> None:
     act, after = ACTS[name]
-    _, calls = interrupted(tmp_path / "whole", act, None, PowerCut())
-    assert calls >= 3
-    for at in range(1, calls + 1):
-        directory = tmp_path / str(at)
-        assert interrupted(directory, act, at, PowerCut())[0] is None
-        for leftover in directory.glob("*.tmp"):  # what was not synced may be anything
-            os.truncate(leftover, leftover.stat().st_size // 2)
-        board = Board(directory)
+    _, _, steps = interrupted(act, None)
+    assert steps >= 4
+    for at in range(1, steps + 1):
+        died, disk, _ = interrupted(act, at)
+        assert died is None
+        end(disk)
+        board = Board(disk)
         assert board.used in (b"two", after), at
         act(board)  # the ground sends it again
-        assert board.used == after and Board(directory).used == after
+        assert board.used == after and Board(disk).used == after
         assert len([record for record in board.store.names() if record.startswith("update-")]) == 2
 
 
+@pytest.mark.parametrize("failure", [errno.ENOSPC, errno.EROFS, errno.EIO])
 @pytest.mark.parametrize("name", list(ACTS))
-def test_a_full_disk_at_any_write_delays_and_breaks_nothing(tmp_path: Path, name: str) -> None:
+def test_a_write_that_fails_anywhere_delays_and_breaks_nothing(name: str, failure: int) -> None:
     act, after = ACTS[name]
-    _, calls = interrupted(tmp_path / "whole", act, None, PowerCut())
-    for at in range(1, calls + 1):
-        board, _ = interrupted(tmp_path / str(at), act, at, OSError(errno.ENOSPC, "No space left on device"))
+    _, _, steps = interrupted(act, None)
+    for at in range(1, steps + 1):
+        board, disk, _ = interrupted(act, at, failure)
         assert board is not None
         act(board)
-        assert board.used == after and Board(tmp_path / str(at)).used == after
+        assert board.used == after and Board(disk).used == after
 
 
 def test_a_damaged_content_gives_way_to_the_one_before(board: Board, tmp_path: Path) -> None:
@@ -292,10 +287,10 @@ def test_a_rollback_that_cannot_be_written_is_refused_and_flight_goes_on(
     world = flown(tmp_path)
     world.upload(parameters_file("[executive]\nhousekeeping_s = 5.0\n", 1))
 
-    def full(store: Store, name: str, data: bytes, put: Any = Store.put) -> int:
+    def full(store: Store, name: str, data: bytes, twice: bool = False, put: Any = Store.put) -> int:
         if name == "updates":
             raise StoreError(errno.ENOSPC, "No space left on device")
-        return put(store, name, data)
+        return put(store, name, data, twice)
 
     with monkeypatch.context() as patch:
         patch.setattr(Store, "put", full)
