@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from flight.config import ConfigError
 from flight.executive import Executive
-from flight.kernels.backend import choose
+from flight.kernels.backend import BackendError, choose
 from flight.link.keys import KeyRing
 from flight.store import Store
 from sim import hop, node
@@ -49,7 +50,10 @@ class InProcess:
         makers: dict[str, Callable[[], Any]] = {
             kind: (lambda kind=kind: node.make_core(kind, spec, plan.imagery)) for kind in node.KINDS
         }
-        backend = choose(config.executive.kernels, may_compile=False)
+        try:
+            backend = choose(config.executive.kernels, may_compile=False)
+        except (BackendError, ValueError) as error:
+            raise ConfigError(f"executive.kernels: {error}") from error
         makers["flight"] = lambda: Executive(
             config, KeyRing.load(spec / node.KEYS), Store(directory / "flight"), backend=backend
         )

@@ -211,20 +211,20 @@ class Learner(ABC):
 
     @classmethod
     def from_state(cls, data: bytes, backend: Backend | None = None) -> Self:
-        """The learner whose `state()` was `data`, to go on with `backend`, or with numpy.
+        """The learner whose `state()` was `data`, to go on with `backend`, or to be looked at with numpy.
 
-        StateError if it is none, one of another class, or one that compiled kernels made where `backend` has none, or
-        the other way round: their bits differ.
+        StateError if it is none, one of another class, or, if `backend` is given, one that compiled kernels made where
+        that has none, or the other way round: their bits differ.
         """
-        backend = backend or cls.backend
         header, arrays = state.unpack(data)
         if header.get("learner") != cls.name:
             raise StateError(f"state is of learner {header.get('learner')!r}, expected {cls.name!r}")
         made = header.get("backend")
-        if made not in (AOT, JIT, NUMPY) or (made != NUMPY) != backend.compiled:
-            raise StateError(f"state was made by backend {made!r}, this one is {backend.name!r}")
+        using = backend or cls.backend
+        if made not in (AOT, JIT, NUMPY) or (backend is not None and (made != NUMPY) != backend.compiled):
+            raise StateError(f"state was made by backend {made!r}, this one is {using.name!r}")
         try:
-            learner = cls._with_params(header.get("params")).use(backend)
+            learner = cls._with_params(header.get("params")).use(using)
             learner._restore(header, arrays)
         except StateError:
             raise

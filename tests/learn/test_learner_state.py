@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from learn_world import world
 
+from flight.kernels.backend import Backend
 from flight.learn import Downconv, Moments, StateError, load_state
 from flight.learn.state import pack, unpack
 
@@ -90,7 +91,7 @@ def forged(*keys, value):
     ("change", "message"),
     [
         (forged("learner", value="pickle"), "known are"),
-        (forged("backend", value="jit"), "backend"),
+        (forged("backend", value="rust"), "backend"),
         (forged("features", value="0" * 16), "features"),
         (forged("params", value={}), "params"),
         (forged("params", "n_units", value=10**9), "n_units"),
@@ -133,3 +134,16 @@ def test_a_downconv_state_that_does_not_fit_together_is_refused(change, message)
     learner.train(2)
     with pytest.raises(StateError, match=message):
         load_state(edited(learner, change))
+
+
+def test_what_compiled_kernels_began_goes_on_with_them_only_but_can_be_looked_at_with_numpy():
+    compiled = Backend("jit", lambda kernel: 0)
+    state = Moments(n_units=8).use(compiled).state()
+    assert load_state(state, Backend("aot", lambda kernel: 0)).backend.name == "aot"
+    assert load_state(state).backend.name == "numpy"
+    with pytest.raises(StateError, match="made by backend 'jit', this one is 'numpy'"):
+        load_state(state, Backend("numpy"))
+    earth = world(n=24)
+    begun = Moments(n_units=8).partial_fit(earth.chips, earth.bag)
+    with pytest.raises(ValueError, match="moments has begun with numpy, and cannot go on with jit"):
+        begun.use(compiled)
