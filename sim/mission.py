@@ -52,6 +52,7 @@ class View:
     downlink_bytes: int = 0
     frames_lost: int = 0
     mode: str = ""
+    activity: str = ""
     task: str = ""
     mae_soft: float | None = None
     last_mark: str = ""
@@ -295,6 +296,7 @@ class Mission:
             downlink_bytes=channel["down"]["offered"]["bytes"],
             frames_lost=lost_frames(channel),
             mode=flight["mode"] if self.lockstep.is_up("flight") else "down",
+            activity=flight["activity"],
             task=self.plan.task(flight["task_id"]).name if flight["task_id"] else "",
             mae_soft=self._on_board,
             last_mark=self.marks[-1].text if self.marks else "",

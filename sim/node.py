@@ -83,12 +83,13 @@ def _command_spec(item: Telecommand | Tagged) -> dict[str, Any]:
     return {"embedded": embed(item).hex()}
 
 
-def _toml(table: dict[str, dict[str, Any]]) -> str:
-    """A table of flat tables as TOML."""
+def _toml(table: dict[str, Any]) -> str:
+    """A table of flat tables, and of lists of them, as TOML; None is left out."""
     lines = []
     for section, values in table.items():
-        lines.append(f"[{section}]")
-        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+        for each in values if isinstance(values, (list, tuple)) else (values,):
+            lines.append(f"[{section}]" if each is values else f"[[{section}]]")
+            lines += [f"{key} = {json.dumps(value)}" for key, value in each.items() if value is not None]
     return "\n".join(lines) + "\n"
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from flight.config import (
+    LIMITS,
     CapsConfig,
     ClockConfig,
     ConfigError,
@@ -18,6 +19,7 @@ from flight.config import (
     ExecutiveConfig,
     FlightConfig,
     LearnerConfig,
+    LimitConfig,
     LinkConfig,
     build,
     described,
@@ -136,6 +138,7 @@ class Scenario:
     executive: ExecutiveConfig = field(default_factory=ExecutiveConfig)
     caps: CapsConfig = field(default_factory=CapsConfig)
     clock: ClockConfig = field(default_factory=ClockConfig)
+    limits: tuple[LimitConfig, ...] = LIMITS
     labels: tuple[LabelOrder, ...] = (LabelOrder(),)
     commands: tuple[CommandOrder, ...] = ()
     sequences: tuple[SequenceOrder, ...] = ()
@@ -228,7 +231,7 @@ class Scenario:
         radio = self.radio
         link = replace(self.link, uplink_bps=radio.up_bps, downlink_bps=radio.down_bps, turnaround_s=radio.turnaround_s)
         learner = replace(self.learner, seed=self.seed)
-        return FlightConfig(link, learner, self.costs, self.executive, self.caps, self.clock)
+        return FlightConfig(link, learner, self.costs, self.executive, self.caps, self.clock, limits=self.limits)
 
 
 def built_in() -> list[str]:

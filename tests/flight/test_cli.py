@@ -95,7 +95,7 @@ def test_a_state_of_a_foreign_format_is_named_and_final(keys, tmp_path):
         timeout=60,
     )
     assert done.returncode == EXIT_CONFIG
-    assert "mission: state of format 9, this version reads 1" in done.stderr and "Traceback" not in done.stderr
+    assert "mission: state of format 9, this version reads 2" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_status_tells_what_a_state_directory_holds_and_changes_nothing(tmp_path):
