@@ -54,7 +54,7 @@ class LinkConfig:
     max_queued_packets: int = limited(256, 8, 65536, "telecommands or telemetry packets that wait for a frame")
     max_label_cells: int = limited(1 << 20, 16, 1 << 26, "greatest municipalities x classes of a label set")
     max_region_chips: int = limited(1 << 20, 16, 1 << 26, "greatest number of cells of a region's grid")
-    max_municipalities: int = limited(65535, 1, 1 << 20, "greatest number of municipalities of a region")
+    max_municipalities: int = limited(16384, 1, 1 << 20, "greatest number of municipalities of a region")
     max_classes: int = limited(20, 2, 255, "greatest number of classes of a task")
 
 
@@ -86,6 +86,7 @@ class ExecutiveConfig:
     housekeeping_s: float = limited(60.0, 1, 3600, "period of the housekeeping packet, in contact")
     checkpoint_s: float = limited(20.0, 1, 3600, "longest time between a change of state and its checkpoint")
     queue_chips: int = limited(128, 1, 4096, "chips that wait to be taken in; also the window asked of the recorder")
+    max_chip_bytes: int = limited(1 << 16, 256, 1 << 22, "greatest chip: height x width x bands")
     settle_s: float = limited(10.0, 0, 3600, "training waits until no chip has come for so long, unless labels came")
     archive_bytes: int = limited(64 << 20, 0, 1 << 36, "disk for summaries of past chips, to predict them again")
     max_tasks: int = limited(8, 1, 64, "label sets of different tasks kept on board")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from flight import housekeeping, mission_state, parameters
+from flight.blackbox import Pulse, Unwatched
 from flight.caps import MemoryWatch
 from flight.commanding import Commanding
 from flight.config import FlightConfig, LinkConfig
@@ -25,9 +26,10 @@ from flight.memory import Memory, give_back
 from flight.modes import CHIPS_IN, SAFE, Modes
 from flight.municipal_work import MunicipalRequest
 from flight.onboard_time import OnBoardTime
+from flight.orders import FACTORY, Orders
 from flight.payload import Payload
 from flight.power import Power
-from flight.rates import Beat, Cpu, Job, Meter, RateGroup, measured
+from flight.rates import Cpu, Job, Meter, RateGroup, measured
 from flight.step import NEVER, Message, Output, Step
 from flight.store import Damage, Store, StoreError
 from flight.telemetry import EventLog, Retask, short
@@ -40,8 +42,8 @@ WRITE_RETRY_S = 10.0  # so long after a failed write the next one is tried
 class Executive:
     """The flight core. `store` holds its state; `on_ready` is called once everything is allocated.
 
-    `rss_bytes` reads the resident memory; above the cap, `step` saves everything and raises MemoryError. `beat` is told
-    when a rate group begins and when it has ended.
+    `rss_bytes` reads the resident memory; above the cap, `step` saves everything and raises MemoryError. `pulse` is
+    told what goes on; `orders` say how the process before this one ended, and what is to be left out of what it left.
     """
 
     def __init__(
@@ -49,18 +51,18 @@ class Executive:
         config: FlightConfig,
         keys: KeyRing,
         store: Store,
-        cause: str = "",
         on_ready: Callable[[], object] = lambda: None,
         rss_bytes: Callable[[], int] | None = None,
-        beat: Beat = lambda group, begins: None,
+        pulse: Pulse | None = None,
+        orders: Orders | None = None,
     ) -> None:
         self.config = config
         self.start_config = config  # what `config` was before updates of parameters
         self.keys = keys
         self.store = store
-        self.cause = cause
         self.on_ready = on_ready
-        self.beat = beat
+        self.pulse = pulse or Unwatched()
+        self.orders = orders or Orders()
         self.log = EventLog()
         self.memory = Memory(rss_bytes or MemoryWatch().rss_bytes, config.caps.memory_bytes)
         self.t = 0.0
@@ -79,18 +81,21 @@ class Executive:
         self.t = t
         if not self.up:
             self._boot()
-        with measured("commands", self.inline["commands"], self.beat):
+        with measured("commands", self.inline["commands"], self.pulse):
             self._take(inputs)
             self.uplink.take_files()
             self.commanding.serve()
             self.power.serve()
         self.cpu.work(t)
         outputs = self._ask_recorder()
-        with measured("housekeeping", self.inline["housekeeping"], self.beat):
+        with measured("housekeeping", self.inline["housekeeping"], self.pulse):
             outputs += self.downlink.serve()
             if self.endpoint.needs_save:
                 self.save()
-        return Step(outputs + self.power.tell(), self._next_due())
+        outputs += self.power.tell()
+        self.pulse.note(self.modes.mode, self.cpu.activity, self.incarnation, t)
+        self.pulse.ping()
+        return Step(outputs, self._next_due())
 
     def _take(self, inputs: Sequence[Message]) -> None:
         for message in inputs:
@@ -106,6 +111,7 @@ class Executive:
     def _boot(self) -> None:
         self.store.sweep()
         self.store.on_damage = self._on_damage
+        self.orders.prepare(self.store)
         state = mission_state.read(self.store)
         if state is not None:  # first, so that events carry the right time
             self.time.offset_s, self.time.times_set = state["time"]
@@ -124,15 +130,27 @@ class Executive:
             self.payload.towns.ask(MunicipalRequest(**state["municipal"]))
         self.incarnation = min(self.incarnation + 1, U16)
         self._make_groups()
+        self._tell_of_the_start()
+        self.save()
+        self.up = True
+        self.on_ready()
+
+    def _tell_of_the_start(self) -> None:
+        """Events: that the process is up, how the one before it ended, and what that has cost."""
         self.emit(
             "restarted",
             incarnation=self.incarnation,
             checkpoint_generation=self.payload.checkpoint_generation,
-            cause=short(self.cause),
+            cause=short(self.orders.cause),
         )
-        self.save()
-        self.up = True
-        self.on_ready()
+        words, fallback = self.orders.last_words, self.orders.fallback
+        if words is not None:
+            told = {"mode": words.mode, "activity": words.activity, "crashes": words.crashes}
+            self.emit("last-words", cause=short(words.cause), place=short(words.place), **told)
+        if fallback:
+            self.emit("fallback", level=fallback, reason=short(self.orders.cause))
+        if fallback == FACTORY:
+            self.enter_mode(SAFE, f"crashed repeatedly: {self.orders.cause}")
 
     def _make_groups(self) -> None:
         rates = self.config.rates
@@ -140,7 +158,7 @@ class Executive:
         self.checkpoint, self.chips = Checkpoint(self), Chips(self)
         self.training, self.predicting = Training(self), Predicting(self)
         groups = (self.checkpoint, Decoding(self), self.chips, self.training, self.predicting)
-        self.cpu = Cpu(groups, self._may_run, lambda: self.share, self._after_job, self.beat)
+        self.cpu = Cpu(groups, self._may_run, lambda: self.share, self._run_job, self.pulse)
 
     @property
     def meters(self) -> dict[str, Meter]:
@@ -166,7 +184,9 @@ class Executive:
 
     def emit(self, name: str, **values: Any) -> None:
         """Log an event by its name in the dictionary; it goes down in the next pass."""
-        self.log.add(self.time.read(self.t), name, **values)
+        t_s = self.time.read(self.t)
+        self.log.add(t_s, name, **values)
+        self.pulse.event(t_s, name)
 
     def send(self, name: str, priority: int, **values: Any) -> None:
         """Send a telemetry packet by its name in the dictionary."""
@@ -241,8 +261,9 @@ class Executive:
             retask.task_id = self.payload.task_id
             self.predicting.retask = retask
 
-    def _after_job(self) -> None:
-        """Look at memory: slices get short first, then load is shed, then flight steps down for a fresh process."""
+    def _run_job(self, job: Job) -> None:
+        """Run it, then look at memory: slices get short, then load is shed, then flight steps down to start anew."""
+        job.run()
         self.memory.look()
         if self.memory.to_shed:
             rss, chips = self.memory.rss_bytes(), self.queue.drop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flight.clock import wall_s
-from flight.ingest import ChipQueue
+from flight.ingest import MAX_HEADER_BYTES, ChipQueue
 from flight.link.errors import LinkError, LinkFullError
 from flight.link.municipal import MunicipalProduct
 from flight.link.product import Product
@@ -105,7 +105,12 @@ class Chips(PayloadGroup):
 
     def __init__(self, flight: Executive) -> None:
         super().__init__(flight)
-        self.queue = ChipQueue(flight.config.executive.queue_chips, flight.payload.progress.next_number)
+        executive = flight.config.executive
+        self.queue = ChipQueue(
+            executive.queue_chips,
+            flight.payload.progress.next_number,
+            max_message_bytes=executive.max_chip_bytes + MAX_HEADER_BYTES,
+        )
         self.last_chip_s = flight.t
         self.ingested, self.ingest_wall_s = 0, 0.0  # by this process: how fast it is
 

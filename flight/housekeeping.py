@@ -89,6 +89,7 @@ def report(executive: Executive) -> dict[str, Any]:
     progress, chips, retask = executive.payload.progress, executive.chips, executive.predicting.retask
     return {
         "mode": executive.modes.mode,
+        "mode_cause": executive.modes.cause,
         "activity": executive.cpu.activity,
         "limit_action": executive.power.limits.action,
         "incarnation": executive.incarnation,

@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from flight.blackbox import Pulse
 from flight.clock import wall_s
 from flight.modes import ANY
 from flight.step import NEVER
-
-Beat = Callable[[str, bool], None]  # name of a group, and whether it begins (or has ended)
 
 
 @dataclass
@@ -98,8 +97,8 @@ class Cpu:
         groups: the more urgent first.
         may_run: whether a group may run now, by mode and limits.
         share: the part of the CPU that work may have now.
-        after: called after each job, and may raise to end the process.
-        beat: told when a group begins and ends, for the watchdog.
+        execute: runs a job, and does what is due after each; may raise to end the process.
+        pulse: told when a group begins.
     """
 
     def __init__(
@@ -107,12 +106,12 @@ class Cpu:
         groups: Sequence[RateGroup],
         may_run: Callable[[RateGroup], bool],
         share: Callable[[], float],
-        after: Callable[[], None],
-        beat: Beat,
+        execute: Callable[[Job], None],
+        pulse: Pulse,
     ) -> None:
         self.groups = groups
         self.job: Job | None = None
-        self._may_run, self._share, self._after, self._beat = may_run, share, after, beat
+        self._may_run, self._share, self._execute, self._pulse = may_run, share, execute, pulse
         self._due_since: dict[str, float] = {}
 
     def work(self, t: float) -> None:
@@ -120,9 +119,8 @@ class Cpu:
         while self.job is None or self.job.until <= t:
             if self.job is not None:
                 job, self.job = self.job, None
-                with measured(job.group.name, job.group.meter, self._beat, job.waited_s):
-                    job.run()
-                self._after()
+                with measured(job.group.name, job.group.meter, self._pulse, job.waited_s):
+                    self._execute(job)
             self.job = self._next_job(t)
             if self.job is None:
                 return
@@ -159,10 +157,9 @@ class Cpu:
 
 
 @contextmanager
-def measured(name: str, meter: Meter, beat: Beat, waited_s: float = 0.0) -> Iterator[None]:
-    """Measure a run of a group, and let the watchdog know of it."""
-    beat(name, True)
+def measured(name: str, meter: Meter, pulse: Pulse, waited_s: float = 0.0) -> Iterator[None]:
+    """Measure a run of a group, and let the supervisor know that it runs."""
+    pulse.begin(name)
     started_s = wall_s()
     yield
     meter.add(wall_s() - started_s, waited_s)
-    beat(name, False)

@@ -109,6 +109,16 @@ class Store:
         """The names of all records."""
         return sorted({path.stem for path in self.directory.glob("*.[01]")})
 
+    def drop_newest(self, name: str) -> bool:
+        """Forget the newest whole generation of record `name` if there is another; whether there was."""
+        whole = sorted((found[0], side) for side in (0, 1) if (found := self._read(name, side)))
+        if len(whole) < 2:
+            return False
+        self._generations.pop(name, None)
+        self._path(name, whole[-1][1]).unlink()
+        _sync_directory(self.directory)
+        return True
+
     def delete(self, name: str) -> None:
         """Forget record `name`."""
         self._generations.pop(name, None)

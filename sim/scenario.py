@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+from flight import preflight
 from flight.config import (
     LIMITS,
     CapsConfig,
@@ -25,9 +26,9 @@ from flight.config import (
     described,
     limited,
 )
-from flight.learn import LEARNERS
 from ground.orders import CommandOrder, SequenceOrder, read_toml
 from sim.orbit import STATIONS, Orbit, Station
+from sim.power import PowerSection
 from sim.radio import RadioConfig
 
 
@@ -138,6 +139,7 @@ class Scenario:
     executive: ExecutiveConfig = field(default_factory=ExecutiveConfig)
     caps: CapsConfig = field(default_factory=CapsConfig)
     clock: ClockConfig = field(default_factory=ClockConfig)
+    power: PowerSection = field(default_factory=PowerSection)
     limits: tuple[LimitConfig, ...] = LIMITS
     labels: tuple[LabelOrder, ...] = (LabelOrder(),)
     commands: tuple[CommandOrder, ...] = ()
@@ -146,8 +148,7 @@ class Scenario:
     faults: tuple[FaultOrder, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.learner.name not in LEARNERS:
-            raise ConfigError(f"learner.name: {self.learner.name!r} is unknown; known are {', '.join(LEARNERS)}")
+        preflight.check(self.flight_config())
         for i, fault in enumerate(self.faults):
             if fault.kind not in FAULTS:
                 raise ConfigError(f"faults[{i}].kind: {fault.kind!r} is unknown; known are {', '.join(FAULTS)}")

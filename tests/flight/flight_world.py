@@ -34,6 +34,7 @@ from flight.link.packet import FileKind
 from flight.link.product import Product
 from flight.link.region import Region
 from flight.link.transfer import File
+from flight.orders import Orders
 from flight.step import Message
 from flight.store import Store
 from tests.learn.learn_world import QUICK
@@ -189,7 +190,9 @@ class World:
 
     def start(self) -> None:
         """Start flight on what is on disk."""
-        self.flight = Executive(self.config, KEYS, Store(self.directory), "test", rss_bytes=self.rss_bytes)
+        self.flight = Executive(
+            self.config, KEYS, Store(self.directory), orders=Orders("test"), rss_bytes=self.rss_bytes
+        )
         self._step([])
 
     def kill(self) -> None:

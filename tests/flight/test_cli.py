@@ -7,9 +7,9 @@ import msgpack
 import pytest
 
 from flight import cli
+from flight.crashes import EXIT_CONFIG
 from flight.curve import new_certificate
 from flight.store import Store
-from flight.supervisor import EXIT_CONFIG
 from tests.flight.flight_world import KEYS, flown
 
 
@@ -107,7 +107,7 @@ def test_status_tells_what_a_state_directory_holds_and_changes_nothing(tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     code, out, _ = swath_flight("status", "--state", tmp_path)
     assert code == 0
-    for words in ("checkpoint", "labels-1", "mission", "chips 48", "damaged: region.0"):
+    for words in ("checkpoint", "labels-1", "mission", "chips 48", "damaged      region.0"):
         assert words in out
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
@@ -128,7 +128,7 @@ def test_only_what_flies_is_imported():
 
 def test_status_of_a_directory_that_holds_nothing_says_so(tmp_path, capsys):
     assert cli.main(["status", "--state", str(tmp_path)]) == 0
-    assert "holds no records" in capsys.readouterr().out
+    assert "no flight process has used" in capsys.readouterr().out
 
 
 def test_an_endpoint_beyond_this_machine_is_refused_without_certificates(keys, tmp_path):
