@@ -7,6 +7,7 @@ reader may find a page half written: every value is checked for its range and no
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import struct
@@ -148,7 +149,7 @@ class BlackBox:
 
 
 def unpack(page: mmap.mmap) -> Snapshot:
-    """What a page says; values out of their range are replaced by the nearest."""
+    """What a page says; values out of their range are replaced by the nearest, or by 0."""
     watched, mode, activity, incarnation, t_s = _STATE.unpack_from(page, _STATE_AT)
     ping_s, group, since_s = _PULSE.unpack_from(page, _PULSE_AT)
     return Snapshot(
@@ -156,12 +157,16 @@ def unpack(page: mmap.mmap) -> Snapshot:
         MODES[min(mode, len(MODES) - 1)],
         ACTIVITIES[min(activity, len(ACTIVITIES) - 1)],
         incarnation,
-        t_s,
-        ping_s,
+        _finite(t_s),
+        _finite(ping_s),
         RATE_GROUPS[group - 1] if 1 <= group <= len(RATE_GROUPS) else "",
-        since_s,
+        _finite(since_s),
         _latest(page),
     )
+
+
+def _finite(value: float) -> float:
+    return value if math.isfinite(value) else 0.0
 
 
 def _latest(page: mmap.mmap) -> tuple[LoggedEvent, ...]:
@@ -169,5 +174,5 @@ def _latest(page: mmap.mmap) -> tuple[LoggedEvent, ...]:
     found = []
     for number in range(max(0, count - MAX_EVENTS), count):
         t_s, name = _EVENT.unpack_from(page, _EVENTS_AT + _EVENT.size * (number % MAX_EVENTS))
-        found.append(LoggedEvent(t_s, name.rstrip(b"\0").decode("ascii", "replace")))
+        found.append(LoggedEvent(_finite(t_s), name.rstrip(b"\0").decode("ascii", "replace")))
     return tuple(found)

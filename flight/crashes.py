@@ -24,6 +24,7 @@ EXIT_CRASH = 70  # an exception that nothing was ready for (EX_SOFTWARE)
 EXIT_CONFIG = 78  # its configuration, keys or state cannot be used: starting again would not help (EX_CONFIG)
 HUNG, OUT_OF_MEMORY = "hung", "killed for memory by the system"
 BACK_OFF_S = (0.0, 0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
+YOUNG_S = 3.0
 MAX_RECORD_BYTES = 1 << 16
 MAX_DEATHS = 64
 _OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPWR)
@@ -58,14 +59,16 @@ class CrashLog:
     deaths_s: list[float] = field(default_factory=list)  # all, within the window
     crashes_s: list[float] = field(default_factory=list)  # those that count
     last_cause: str = ""
+    young: int = 0  # deaths in a row of processes that did not live long
     starts: int = 0
     epoch_unix_s: float | None = None
     pid: int = 0  # of the supervisor
     blackbox: int = -1  # its descriptor of the page that the process writes
 
-    def note(self, why: str, counts: bool, now_s: float, window_s: float) -> None:
-        """Remember a death."""
+    def note(self, why: str, counts: bool, now_s: float, window_s: float, lived_s: float = 0.0) -> None:
+        """Remember the death of a process that `lived_s`."""
         self.last_cause = why
+        self.young = self.young + 1 if lived_s < YOUNG_S else 0
         self.deaths_s = [*_within(self.deaths_s, now_s, window_s), now_s][-MAX_DEATHS:]
         self.crashes_s = [*_within(self.crashes_s, now_s, window_s), *([now_s] * counts)][-MAX_DEATHS:]
 
@@ -80,8 +83,8 @@ class CrashLog:
 
     @property
     def back_off_s(self) -> float:
-        """How long to wait before the next start: longer after each death."""
-        return BACK_OFF_S[min(len(self.deaths_s), len(BACK_OFF_S) - 1)]
+        """How long to wait before the next start: longer each time that a process did not live long."""
+        return BACK_OFF_S[min(self.young, len(BACK_OFF_S) - 1)]
 
     # The record
 
@@ -114,7 +117,7 @@ def _within(times_s: list[float], now_s: float, window_s: float) -> list[float]:
 
 
 def _sound(values: Any) -> bool:
-    kinds: dict[str, Any] = {"last_cause": str, "starts": int, "pid": int, "blackbox": int}
+    kinds: dict[str, Any] = {"last_cause": str, "young": int, "starts": int, "pid": int, "blackbox": int}
     if not isinstance(values, dict) or set(values) != set(CrashLog.__dataclass_fields__):
         return False
     times = [*values["deaths_s"], *values["crashes_s"]] if _lists(values) else [None]

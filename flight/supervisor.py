@@ -90,6 +90,7 @@ class Supervisor:
         self.child = child
         self.crashes.pid, self.crashes.blackbox = os.getpid(), child.box.descriptor
         self.crashes.starts += 1
+        began_s = wall_s()
         child.begin(orders)
         self._write()
         if self.stopping:  # the signal came before there was a child to pass it on to
@@ -99,13 +100,13 @@ class Supervisor:
             code, why = 1, OUT_OF_MEMORY
         self._counted = own_fault(code) and not self.stopping
         if code != 0 and not self.stopping:
-            self._write_down(child, why)
+            self._write_down(child, why, wall_s() - began_s)
         self.child = None
         child.close()
         return code
 
-    def _write_down(self, child: Child, why: str) -> None:
-        self.crashes.note(why, self._counted, unix_s(), self.config.window_s)
+    def _write_down(self, child: Child, why: str, lived_s: float) -> None:
+        self.crashes.note(why, self._counted, unix_s(), self.config.window_s, lived_s)
         log.warning("flight process: %s", why)
         self.watchdogs.status(f"flight: {why}")
         if self._counted:

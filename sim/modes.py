@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from sim.record import ModeSpan, PowerSample
@@ -37,7 +38,7 @@ class Housekeeping:
     def _note(self, span: ModeSpan) -> None:
         before = self.modes[-1] if self.modes else None
         if before is None or (before.mode, before.limit_action) != (span.mode, span.limit_action):
-            self.modes.append(span)
+            self.modes.append(span if before is not None else replace(span, start_s=0.0))
 
     def _keep(self, board: dict[str, Any]) -> None:
         self._seen += 1

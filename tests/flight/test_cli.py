@@ -1,5 +1,6 @@
 """swath-flight from the shell, in fresh processes."""
 
+import shutil
 import subprocess
 import sys
 
@@ -148,3 +149,19 @@ def test_a_certificate_that_others_may_read_is_refused_by_name(keys, tmp_path):
     curve = ["--certificate", tmp_path / "flight.key_secret", "--peers", tmp_path / "modem.key"]
     code, _, error = swath_flight("run", "--state", tmp_path / "state", "--keys", keys, *sockets(tmp_path), *curve)
     assert code == EXIT_CONFIG and "flight.key_secret: others may read it" in error
+
+
+def test_the_systemd_unit_has_caps_a_watchdog_and_a_sandbox_and_systemd_accepts_it(tmp_path, capsys):
+    assert cli.main(["unit"]) == 0
+    unit = capsys.readouterr().out
+    for setting in ("MemoryMax=", "CPUQuota=", "WatchdogSec=", "NoNewPrivileges=yes", "ProtectSystem=strict"):
+        assert setting in unit
+    if shutil.which("systemd-analyze"):
+        (tmp_path / "swath-flight.service").write_text(unit)
+        done = subprocess.run(
+            ["systemd-analyze", "verify", "--man=no", tmp_path / "swath-flight.service"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert "swath-flight.service:" not in done.stderr, done.stderr
