@@ -34,9 +34,13 @@ def run(options: argparse.Namespace) -> list[Row]:
 
 
 def _restarts(kills: int) -> list[Row]:
-    load = ("load average", os.getloadavg()[0])
-    names = {False: "kill -9 to commandable, cold start", True: "kill -9 to commandable, process in reserve"}
-    return [summary(name, restart.measure(standby, kills), "s", load) for standby, name in names.items()]
+    rows = []
+    for standby, name in ((False, "cold start"), (True, "process in reserve")):
+        load = ("load average", os.getloadavg()[0])
+        took = restart.measure(standby, kills)
+        rows.append(summary(f"kill -9 to commandable, {name}", [wall for wall, _ in took], "s", load))
+        rows.append(summary(f"CPU time of the new process till then, {name}", [cpu for _, cpu in took], "s"))
+    return rows
 
 
 def _days(days: int) -> list[Row]:

@@ -98,8 +98,8 @@ def flight(directory: Path, standby: bool) -> Iterator[subprocess.Popen[bytes]]:
         started.wait(10)
 
 
-def measure(standby: bool, kills: int) -> list[float]:
-    """Seconds from each of so many kills to the first acknowledged telecommand."""
+def measure(standby: bool, kills: int) -> list[tuple[float, float]]:
+    """Seconds from each of so many kills to the first acknowledged telecommand, and CPU seconds of that process."""
     with tempfile.TemporaryDirectory(prefix="swath-") as name:
         directory = Path(name)
         keys = KeyRing.generate(os.urandom)
@@ -112,10 +112,17 @@ def measure(standby: bool, kills: int) -> list[float]:
                 for _ in range(kills):
                     ground.settle(SETTLE_S)
                     os.kill(_child(started.pid, directory), signal.SIGKILL)
-                    took.append(ground.until_acknowledged())
+                    wall = ground.until_acknowledged()
+                    took.append((wall, _cpu_s(_child(started.pid, directory))))
         finally:
             ground.edge.close()
     return took
+
+
+def _cpu_s(pid: int) -> float:
+    """CPU time that a process has used since it was started [s]."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _child(supervisor: int, directory: Path) -> int:
