@@ -14,7 +14,7 @@ MAX_SPANS = 400
 LANES = ("train", "acquire", "idle", "safe", "down")
 COLOURS = {"train": "#0072b2", "acquire": "#009e73", "idle": "#8a949e", "safe": "#d55e00", "down": "#4d5761"}
 ACTIONS = {"throttle": "....", "pause": "////", "safe": "xxxx"}
-LEFT, WIDTH = 76, 774
+LEFT, WIDTH = 76, 920
 
 
 def parts(record: MissionRecord) -> list[Markup]:
@@ -77,6 +77,7 @@ def _lanes(ax, record: MissionRecord, unit_s: float) -> None:
     ax.set_yticks([row + 0.5 for row in range(len(LANES))], LANES[::-1])
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="y", color=FAINT, lw=0.4)
+    ax.set_axisbelow(True)
     ax.spines["left"].set_visible(False)
 
 
