@@ -88,6 +88,11 @@ class Bundle:
     manifest: Manifest
     files: Mapping[str, bytes]
 
+    @property
+    def config(self) -> bytes | None:
+        """The default configuration that it brings (TOML), if any."""
+        return self.files.get(CONFIG)
+
     def kernels(self) -> Backend:
         """The kernels; BundleError if they are not for this machine, BackendError if they cannot be loaded."""
         self.manifest.check_here()

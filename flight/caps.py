@@ -63,3 +63,14 @@ class MemoryWatch:
     def rss_bytes(self) -> int:
         """Resident set of this process [bytes]."""
         return int(os.pread(self._file, 64, 0).split()[1]) * _PAGE_BYTES
+
+
+def oom_kills() -> int:
+    """How many processes of this cgroup (v2) the kernel has killed for memory; 0 where it does not say."""
+    try:
+        with open("/proc/self/cgroup", encoding="ascii") as file:  # noqa: PTH123 - a kernel file
+            group = next(line.strip()[3:] for line in file if line.startswith("0::"))
+        with open(f"/sys/fs/cgroup{group}/memory.events", encoding="ascii") as file:  # noqa: PTH123 - a kernel file
+            return next(int(line.split()[1]) for line in file if line.startswith("oom_kill "))
+    except (OSError, StopIteration, ValueError):
+        return 0

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import sys
+import traceback
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flight import __version__
 
 if TYPE_CHECKING:
+    from flight.bundle import Bundle
     from flight.config import FlightConfig
     from flight.curve import Curve
     from flight.edge import PortSpec
@@ -43,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--control", help="endpoint of a time master: steps in lockstep instead of the wall clock")
         command.add_argument("--epoch", type=float, help="start of mission time [Unix s]; default: when this starts")
+        command.add_argument("--board", help="endpoint of power and thermal control; without, nobody is listened to")
         command.add_argument("--rate", type=float, default=1.0, help="mission seconds a wall second (default 1)")
     listen = commands.add_parser(
         "listen", help="be the satellite of missions that a desk flies (swath-sim run --flight)"
@@ -60,8 +65,11 @@ def parser() -> argparse.ArgumentParser:
     test.add_argument("--keys", type=Path, help="key file: checks the bundle's seal too")
     test.add_argument("--kernels", default="auto", help="what is tested: aot, jit, numpy, or auto, the first there is")
     test.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    status = commands.add_parser("status", help="say what a state directory holds")
+    run.add_argument("--watchdog", type=Path, help="hardware watchdog to stroke, such as /dev/watchdog")
+    status = commands.add_parser("status", help="say how flight is, and what its state directory holds")
     status.add_argument("--state", type=Path, required=True, help="the state directory")
+    status.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    commands.add_parser("unit", help="print a systemd unit")
     return top
 
 
@@ -79,97 +87,134 @@ def main(arguments: list[str] | None = None) -> int:
         return _doctor(options)
     if options.command == "selftest":
         return _selftest(options)
-    return _status(options.state)
+    if options.command == "unit":
+        print(resources.files("flight").joinpath("swath-flight.service").read_text(encoding="utf-8"), end="")
+        return 0
+    return _status(options)
 
 
 def _supervise(options: argparse.Namespace, arguments: list[str]) -> int:
-    from flight.clock import unix_s
+    from flight.crashes import EXIT_CONFIG
+    from flight.link.keys import KeyRing
     from flight.supervisor import Supervisor
+    from flight.watch import Watchdogs
 
-    if options.control is None and options.epoch is None:  # mission time goes on when the flight process comes back
-        arguments = [*arguments, "--epoch", repr(unix_s())]
-    return Supervisor(["-m", "flight.cli", "core", *arguments[1:]]).run()
+    try:
+        config = _configuration(options, _bundle(options, KeyRing.load(options.keys)))
+        watchdogs = Watchdogs(options.watchdog)
+    except (ValueError, OSError) as error:  # of keys, bundle or configuration; each says what and where
+        print(f"swath-flight: {error}", file=sys.stderr)
+        return EXIT_CONFIG
+    supervisor = Supervisor([], options.state, config.watchdog, watchdogs)
+    if options.control is None and options.epoch is None:  # mission time goes on when either process comes back
+        arguments = [*arguments, "--epoch", repr(supervisor.mission_epoch())]
+    supervisor.command = ["-m", "flight.cli", "core", *arguments[1:]]
+    return supervisor.run()
 
 
 def _core(options: argparse.Namespace) -> int:
+    from flight import last_words, preflight
+    from flight.blackbox import BlackBox
     from flight.bundle import BundleError
     from flight.caps import die_with_parent, limit_data, lower_priority
     from flight.clock import ScaledClock, unix_s
     from flight.config import ConfigError
+    from flight.crashes import EXIT_CONFIG, EXIT_CRASH, EXIT_MEMORY, EXIT_UNREACHABLE
     from flight.curve import CurveError
     from flight.edge import EdgeError
     from flight.executive import Executive
     from flight.kernels.backend import BackendError
-    from flight.learn import LEARNERS
     from flight.link.keys import KeyFileError, KeyRing
+    from flight.orders import Orders
     from flight.runner import run_clocked, run_stepped
     from flight.store import StateFormatError, Store
-    from flight.supervisor import EXIT_CONFIG, EXIT_MEMORY
+    from flight.supervisor import DIRECTORY
 
     if os.environ.get("SWATH_PARENT_PID"):
         die_with_parent()
     try:
         keys = KeyRing.load(options.keys)
-        config, backend = _configured(options, keys)
-        if config.learner.name not in LEARNERS:
-            raise ConfigError(f"learner.name: {config.learner.name!r} is unknown; known are {', '.join(LEARNERS)}")
+        bundle = _bundle(options, keys)
+        config = _configuration(options, bundle)
+        preflight.check(config)
+        backend = _kernels(config, bundle, may_compile=not options.control)
         store = Store(options.state)
         ports, curve = _ports(options)
     except (ConfigError, KeyFileError, CurveError, BundleError, BackendError, OSError) as error:
         print(f"swath-flight: {error}", file=sys.stderr)
         return EXIT_CONFIG
     lower_priority(config.caps.nice)
-    cause = os.environ.get("SWATH_LAST_CAUSE", "")
-    core = Executive(
-        config, keys, store, cause, on_ready=lambda: limit_data(config.caps.headroom_bytes), backend=backend
-    )
-    try:
-        if options.control and options.epoch is None:
-            run_stepped(core, "flight", ports, options.control, curve)
-        else:
-            clock = ScaledClock(options.epoch if options.epoch is not None else unix_s(), options.rate)
-            run_clocked(core, "flight", ports, clock, options.control, curve)
-    except MemoryError:
-        logging.getLogger("swath").error("memory cap reached")
-        return EXIT_MEMORY
-    except StateFormatError as error:
-        print(f"swath-flight: {options.state}: {error}", file=sys.stderr)
-        return EXIT_CONFIG
-    except EdgeError as error:
-        print(f"swath-flight: {error}", file=sys.stderr)
-        return 1
+    stepped = bool(options.control) and options.epoch is None
+    box = BlackBox.inherited(watched=not stepped)
+    own = options.state / DIRECTORY
+    orders = Orders.received(own)
+
+    def ready() -> None:
+        limit_data(config.caps.headroom_bytes)
+        last_words.mark_told(own)
+
+    core = Executive(config, keys, store, on_ready=ready, pulse=box, orders=orders, backend=backend)
+    with last_words.stack_file(own) as stack:
+        try:
+            if options.control and options.epoch is None:
+                run_stepped(core, "flight", ports, options.control, curve)
+            else:
+                clock = ScaledClock(options.epoch if options.epoch is not None else unix_s(), options.rate)
+                awake = box.ping if box is not None else lambda: None
+                run_clocked(core, "flight", ports, clock, options.control, curve, awake)
+        except StateFormatError as error:
+            print(f"swath-flight: {options.state}: {error}", file=sys.stderr)
+            return EXIT_CONFIG
+        except EdgeError as error:
+            print(f"swath-flight: {error}", file=sys.stderr)
+            return EXIT_UNREACHABLE
+        except Exception as error:  # whatever it was, its place is worth more than its end
+            traceback.print_exc(file=stack)
+            logging.getLogger("swath").exception("flight ends")
+            return EXIT_MEMORY if isinstance(error, MemoryError) else EXIT_CRASH
     return 0
 
 
-def _configured(options: argparse.Namespace, keys: KeyRing) -> tuple[FlightConfig, Backend]:
-    """The configuration, and the kernels that it asks for; errors as they come, ConfigError for an unknown backend."""
+def _configuration(options: argparse.Namespace, bundle: Bundle | None) -> FlightConfig:
+    """That of --config, else that of the bundle, else the default one; ConfigError if it cannot be used."""
+    from flight.config import FlightConfig, load, parse
+
+    if options.config is not None:
+        return load(options.config)
+    text = bundle.config if bundle is not None else None
+    return FlightConfig() if text is None else parse(text, f"{options.bundle}: configuration")
+
+
+def _bundle(options: argparse.Namespace, keys: KeyRing) -> Bundle | None:
+    """The bundle that was given, verified."""
+    if not options.bundle:
+        return None
     from flight import bundle as bundles
-    from flight.config import ConfigError, FlightConfig, load, parse
+
+    return bundles.load(options.bundle, keys)
+
+
+def _kernels(config: FlightConfig, bundle: Bundle | None, may_compile: bool) -> Backend:
+    """The kernels that a configuration asks for; ConfigError for an unknown backend, others as they come."""
+    from flight.config import ConfigError
     from flight.kernels.backend import CHOICES, choose
 
-    bundle = bundles.load(options.bundle, keys) if options.bundle else None
-    if options.config is not None:
-        config = load(options.config)
-    elif bundle is not None and bundles.CONFIG in bundle.files:
-        config = parse(bundle.files[bundles.CONFIG], f"{options.bundle}: {bundles.CONFIG}")
-    else:
-        config = FlightConfig()
     name = config.executive.kernels
     if name not in CHOICES:
         raise ConfigError(f"executive.kernels: {name!r} is unknown; known are {', '.join(CHOICES)}")
     if bundle is not None:
         bundle.manifest.check_here()
         if name in ("auto", "aot"):
-            return config, bundle.kernels()
-    return config, choose(name, may_compile=not options.control)
+            return bundle.kernels()
+    return choose(name, may_compile=may_compile)
 
 
 def _selftest(options: argparse.Namespace) -> int:
     from flight import bundle as bundles
+    from flight.crashes import EXIT_CONFIG
     from flight.kernels.backend import BackendError, choose
     from flight.link.keys import KeyFileError, KeyRing
     from flight.selftest import report, run
-    from flight.supervisor import EXIT_CONFIG
 
     try:
         keys = KeyRing.load(options.keys) if options.keys else None
@@ -207,7 +252,6 @@ def _listen(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    import json
     from dataclasses import asdict
 
     from flight.doctor import FAILED, examine
@@ -226,7 +270,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _ports(options: argparse.Namespace) -> tuple[list[PortSpec], Curve | None]:
-    """Radio and camera, and what protects the control socket.
+    """Radio, camera and board, and what protects the control socket.
 
     CurveError if other machines can reach any of them and nothing protects the way.
     """
@@ -238,7 +282,7 @@ def _ports(options: argparse.Namespace) -> tuple[list[PortSpec], Curve | None]:
         raise CurveError("--certificate and --peers belong together: own secret certificate, and who may come in")
     curve = Curve.load(True, options.certificate, options.peers) if options.certificate else None
     protection: dict[str, Curve | None] = {}
-    for name in ("radio", "camera", "control"):
+    for name in ("radio", "camera", "board", "control"):
         endpoint = getattr(options, name)
         if endpoint is None:
             continue
@@ -248,27 +292,22 @@ def _ports(options: argparse.Namespace) -> tuple[list[PortSpec], Curve | None]:
                 "(swath-ground keys curve makes certificates)"
             )
         protection[name] = None if endpoint.startswith(("ipc:", "inproc:")) else curve
-    found = [PortSpec(name, getattr(options, name), bind=False, curve=protection[name]) for name in ("radio", "camera")]
+    names = [name for name in ("radio", "camera", "board") if name in protection]
+    found = [PortSpec(name, getattr(options, name), bind=False, curve=protection[name]) for name in names]
     return found, protection.get("control")
 
 
-def _status(directory: Path) -> int:
-    import msgpack
+def _status(options: argparse.Namespace) -> int:
+    from flight import status
 
-    from flight.store import Store
-
-    if not directory.is_dir():
-        print(f"swath-flight: {directory} is not a directory", file=sys.stderr)
+    if not options.state.is_dir():
+        print(f"swath-flight: {options.state} is not a directory", file=sys.stderr)
         return 1
-    store = Store(directory, lambda damage: print(f"damaged: {damage.name}: {damage.reason}"))
-    if not store.names():
-        print(f"{directory} holds no records: no flight process has used it as its --state yet")
-    for name in store.names():
-        data = store.get(name)
-        print(f"{name:<12} {'unreadable' if data is None else f'{len(data):,} bytes'}")
-        if name == "checkpoint" and data is not None:
-            for key, value in msgpack.unpackb(data)["progress"].items():
-                print(f"    {key} {value.hex() if isinstance(value, bytes) else value}")
+    found = status.read(options.state)
+    if options.json:
+        print(json.dumps(found, allow_nan=False))
+    else:
+        print("\n".join(status.lines(found)))
     return 0
 
 

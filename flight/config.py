@@ -54,7 +54,7 @@ class LinkConfig:
     max_queued_packets: int = limited(256, 8, 65536, "telecommands or telemetry packets that wait for a frame")
     max_label_cells: int = limited(1 << 20, 16, 1 << 26, "greatest municipalities x classes of a label set")
     max_region_chips: int = limited(1 << 20, 16, 1 << 26, "greatest number of cells of a region's grid")
-    max_municipalities: int = limited(65535, 1, 1 << 20, "greatest number of municipalities of a region")
+    max_municipalities: int = limited(16384, 1, 1 << 20, "greatest number of municipalities of a region")
     max_classes: int = limited(20, 2, 255, "greatest number of classes of a task")
 
 
@@ -86,6 +86,7 @@ class ExecutiveConfig:
     housekeeping_s: float = limited(60.0, 1, 3600, "period of the housekeeping packet, in contact")
     checkpoint_s: float = limited(20.0, 1, 3600, "longest time between a change of state and its checkpoint")
     queue_chips: int = limited(128, 1, 4096, "chips that wait to be taken in; also the window asked of the recorder")
+    max_chip_bytes: int = limited(1 << 16, 256, 1 << 22, "greatest chip: height x width x bands")
     settle_s: float = limited(10.0, 0, 3600, "training waits until no chip has come for so long, unless labels came")
     archive_bytes: int = limited(64 << 20, 0, 1 << 36, "disk for summaries of past chips, to predict them again")
     reserve_bytes: int = limited(16 << 20, 0, 1 << 36, "disk kept free for records: chips wait for more room than that")
@@ -101,6 +102,7 @@ class ExecutiveConfig:
     late_s: float = limited(5.0, 0.1, 3600, "a telecommand executed so long after its time is not late")
     sequences: int = limited(8, 1, 64, "command sequences kept on board")
     scrub_s: float = limited(600.0, 1, 86400, "memory, records and code are compared with checksums once in so long")
+    start_mode: str = described("train", "mode of the first start: safe, idle, acquire or train; later the last one")
     arm_s: float = limited(120.0, 1, 3600, "a critical telecommand is executed within so long after `arm`")
 
 
@@ -111,7 +113,58 @@ class CapsConfig:
     memory_bytes: int = limited(256 << 20, 32 << 20, 1 << 36, "resident memory that the process must stay under")
     headroom_bytes: int = limited(96 << 20, 1 << 20, 1 << 36, "data segment allowed beyond what start-up took")
     cpu_share: float = limited(1.0, 0.01, 1.0, "share of one core that the payload may use")
+    throttle_share: float = limited(0.25, 0.01, 1.0, "share of it while a limit asks to throttle")
     nice: int = limited(5, 0, 19, "nice level")
+
+
+@dataclass(frozen=True)
+class RatesConfig:
+    """Budgets of the rate groups: wall time that a run may take before it counts as an overrun."""
+
+    commands_s: float = limited(0.1, 0.001, 60, "frames and telecommands of a step")
+    housekeeping_s: float = limited(0.1, 0.001, 60, "telemetry and frames down, of a step")
+    chips_s: float = limited(2.0, 0.001, 60, "a slice of chips")
+    decoding_s: float = limited(2.0, 0.001, 60, "a slice of a region")
+    training_s: float = limited(2.0, 0.001, 60, "a slice of training")
+    predicting_s: float = limited(2.0, 0.001, 60, "a batch of predictions")
+    checkpoint_s: float = limited(1.0, 0.001, 60, "a checkpoint")
+    scrub_s: float = limited(0.1, 0.001, 60, "a slice of scrubbing")
+    deadline_s: float = limited(10.0, 0.1, 3600, "a slice that begins so long after it was due is late [mission s]")
+
+
+@dataclass(frozen=True)
+class WatchdogConfig:
+    """What the supervisor expects of the flight process, in wall time."""
+
+    warn_s: float = limited(5.0, 0.1, 600, "a rate group that has not pinged for so long is told of")
+    fatal_s: float = limited(30.0, 0.5, 3600, "then the process is ended and started again")
+    crashes: int = limited(3, 1, 100, "so many crashes within `window_s`: the last good model; as many more: factory")
+    window_s: float = limited(300.0, 1, 86400, "crashes before that are forgotten")
+    standby: bool = described(False, "keep a second process ready: it takes over sooner, and costs its memory")
+
+
+@dataclass(frozen=True)
+class LimitConfig:
+    """One limit on what the board reports."""
+
+    name: str
+    parameter: str = described("battery", "battery, temperature_degc or silence_s")
+    low: float | None = limited(None, -1e6, 1e6, "out of limits below; either this or `high`")
+    high: float | None = limited(None, -1e6, 1e6, "out of limits above")
+    persistence: int = limited(3, 1, 1000, "readings in a row that trip it, or clear it")
+    margin: float = limited(0.0, 0, 1e6, "it clears when the value is back by so much")
+    action: str = described("throttle", "throttle, pause or safe")
+
+
+LIMITS = (
+    LimitConfig("battery-low", "battery", low=0.40, margin=0.05, action="throttle"),
+    LimitConfig("battery-lower", "battery", low=0.30, margin=0.05, action="pause"),
+    LimitConfig("battery-critical", "battery", low=0.20, margin=0.10, action="safe"),
+    LimitConfig("warm", "temperature_degc", high=60.0, margin=5.0, action="throttle"),
+    LimitConfig("hot", "temperature_degc", high=70.0, margin=10.0, action="pause"),
+    LimitConfig("too-hot", "temperature_degc", high=80.0, margin=20.0, action="safe"),
+    LimitConfig("board-silent", "silence_s", high=300.0, persistence=1, action="pause"),
+)
 
 
 @dataclass(frozen=True)
@@ -133,6 +186,9 @@ class FlightConfig:
     executive: ExecutiveConfig = field(default_factory=ExecutiveConfig)
     caps: CapsConfig = field(default_factory=CapsConfig)
     clock: ClockConfig = field(default_factory=ClockConfig)
+    rates: RatesConfig = field(default_factory=RatesConfig)
+    watchdog: WatchdogConfig = field(default_factory=WatchdogConfig)
+    limits: tuple[LimitConfig, ...] = LIMITS
 
 
 def build(cls: type[T], values: Any, path: str = "") -> T:

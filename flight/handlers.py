@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from flight import housekeeping
 from flight.errors import RefusedError
 from flight.link import event_log
 from flight.link.dictionary import Telecommand
@@ -27,7 +28,7 @@ def _ping(flight: Executive, command: Telecommand) -> None:
 
 
 def _status(flight: Executive, command: Telecommand) -> None:
-    flight.report_now()
+    flight.downlink.report_by(flight.t)
 
 
 def _set_task(flight: Executive, command: Telecommand) -> None:
@@ -124,7 +125,7 @@ def _transfer(command: Telecommand) -> tuple[int, bool]:
 
 def _cancel_file(flight: Executive, command: Telecommand) -> None:
     for event in flight.endpoint.cancel(*_transfer(command)):
-        flight.take_event(event)
+        flight.uplink.take_event(event)
 
 
 def _suspend_file(flight: Executive, command: Telecommand) -> None:
@@ -134,6 +135,15 @@ def _suspend_file(flight: Executive, command: Telecommand) -> None:
 def _resume_file(flight: Executive, command: Telecommand) -> None:
     transfer_id, outgoing = _transfer(command)
     flight.endpoint.resume(transfer_id, flight.t, outgoing)
+
+
+def _set_mode(flight: Executive, command: Telecommand) -> None:
+    flight.set_mode(command.args["mode"], direct=command.number is not None)
+
+
+def _list_rates(flight: Executive, command: Telecommand) -> None:
+    for values in housekeeping.rates(flight):
+        flight.send("rate-group", ANSWER_PRIORITY, **values)
 
 
 HANDLERS: dict[str, Handler] = {
@@ -160,4 +170,6 @@ HANDLERS: dict[str, Handler] = {
     "resume-file": _resume_file,
     "rollback": _rollback,
     "list-updates": _list_updates,
+    "set-mode": _set_mode,
+    "list-rates": _list_rates,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flight.board import Reading
 from flight.caps import status_bytes
 from flight.clock import cpu_s
 from flight.link.definitions import U16, U32
@@ -11,6 +12,8 @@ from flight.link.product import DIGEST_BYTES
 
 if TYPE_CHECKING:
     from flight.executive import Executive
+
+UNKNOWN_PERCENT, UNKNOWN_DEGC = 255, -128
 
 
 def housekeeping(executive: Executive) -> dict[str, Any]:
@@ -20,7 +23,9 @@ def housekeeping(executive: Executive) -> dict[str, Any]:
     known = ("bad_crc", "bad_tag", "unknown_key", "replayed")
     return {
         "t_s": executive.time.read(executive.t),
-        "mode": executive.mode,
+        "mode": executive.modes.mode,
+        "activity": executive.cpu.activity,
+        "limit_action": executive.power.limits.action,
         "incarnation": executive.incarnation,
         "chips_ingested": progress.chips,
         "chips_dropped": min(progress.chips_refused + queue["lost"] + queue["overflow"] + queue["malformed"], U32),
@@ -32,7 +37,11 @@ def housekeeping(executive: Executive) -> dict[str, Any]:
         "model_digest": progress.model_digest[:DIGEST_BYTES].ljust(DIGEST_BYTES, b"\0"),
         "training_steps_done": progress.steps,
         "training_steps_pending": executive.payload.pending_steps,
-        "rss_bytes": executive.rss_bytes(),
+        "rss_bytes": executive.memory.rss_bytes(),
+        "peak_rss_bytes": status_bytes("VmHWM"),
+        "slices_overrun": min(sum(meter.overruns for meter in executive.meters.values()), U32),
+        "slices_late": min(sum(meter.late for meter in executive.meters.values()), U32),
+        **_board(executive.power.reading),
         "frames_accepted": counters.frames_accepted,
         "frames_rejected_crc": rejected["bad_crc"],
         "frames_rejected_tag": rejected["bad_tag"] + rejected["unknown_key"],
@@ -49,11 +58,41 @@ def housekeeping(executive: Executive) -> dict[str, Any]:
     }
 
 
+def _board(reading: Reading | None) -> dict[str, Any]:
+    """The fields that the board fills."""
+    if reading is None:
+        return {"sunlight": "unknown", "battery_percent": UNKNOWN_PERCENT, "temperature_degc": UNKNOWN_DEGC}
+    return {
+        "sunlight": "sunlit" if reading.sunlit else "eclipse",
+        "battery_percent": round(100 * reading.battery),
+        "temperature_degc": round(min(max(reading.temperature_degc, UNKNOWN_DEGC + 1), 127)),
+    }
+
+
+def rates(executive: Executive) -> list[dict[str, Any]]:
+    """The fields of a packet `rate-group` for each group."""
+    return [
+        {
+            "group": name,
+            "runs": min(meter.runs, U32),
+            "budget_s": meter.budget_s,
+            "mean_s": min(meter.mean_s, 1e6),
+            "max_s": min(meter.max_s, 1e6),
+            "overruns": min(meter.overruns, U32),
+            "late": min(meter.late, U32),
+        }
+        for name, meter in executive.meters.items()
+    ]
+
+
 def report(executive: Executive) -> dict[str, Any]:
     """Counters and state of an executive that is up, for whoever watches the simulation; JSON types only."""
-    progress = executive.payload.progress
+    progress, chips, retask = executive.payload.progress, executive.chips, executive.predicting.retask
     return {
-        "mode": executive.mode,
+        "mode": executive.modes.mode,
+        "mode_cause": executive.modes.cause,
+        "activity": executive.cpu.activity,
+        "limit_action": executive.power.limits.action,
         "incarnation": executive.incarnation,
         "chips": progress.chips,
         "chips_refused": progress.chips_refused,
@@ -69,8 +108,10 @@ def report(executive: Executive) -> dict[str, Any]:
         "checkpoint_generation": executive.payload.checkpoint_generation,
         "events": dict(executive.log.counts),
         "kernels": executive.backend.name,
-        "retask": vars(executive.retask) if executive.retask is not None and executive.retask.done else None,
-        "chips_per_s": executive.ingested / executive.ingest_wall_s if executive.ingest_wall_s else None,
+        "retask": vars(retask) if retask is not None and retask.done else None,
+        "chips_per_s": chips.ingested / chips.ingest_wall_s if chips.ingest_wall_s else None,
+        "rates": {name: [meter.runs, meter.late] for name, meter in executive.meters.items()},
+        "rates_wall": {name: [meter.mean_s, meter.max_s, meter.overruns] for name, meter in executive.meters.items()},
         "peak_rss_bytes": status_bytes("VmHWM"),
         "cpu_s": cpu_s(),
     }

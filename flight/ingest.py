@@ -204,6 +204,14 @@ class ChipQueue:
         """Up to `limit` chips in order, removed from the queue."""
         return [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
 
+    def drop(self) -> int:
+        """Forget all chips that wait, and ask for them again; how many there were."""
+        dropped = len(self._waiting)
+        self.next_number = self.first_number
+        self._waiting.clear()
+        self.rewind()
+        return dropped
+
     def rewind(self) -> None:
         """Ask for everything from the next number on again, with the next request."""
         self._rewind = True

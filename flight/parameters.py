@@ -1,8 +1,8 @@
 """The parameter table: what of the configuration may be changed in flight, and the rules that a table must keep.
 
 A table is TOML text with the sections and fields of the configuration; what it leaves out has the value that the
-spacecraft was started with. Nothing that decides what a learner's weights become, or that both ends of the link must
-agree on, is among them.
+spacecraft was started with. `[[limits]]` replaces the table of limits whole. Nothing that decides what a learner's
+weights become, or that both ends of the link must agree on, may be changed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 from flight import config as configuration
-from flight import housekeeping
+from flight import housekeeping, limits
 from flight.config import ConfigError, FlightConfig
 from flight.link.dictionary import encode
 from flight.link.errors import LinkError
@@ -26,7 +26,7 @@ CHANGEABLE = {
     "executive": (
         "cycle_s", "housekeeping_s", "checkpoint_s", "settle_s", "product_levels", "product_chips",
     ),
-    "caps": ("cpu_share",),
+    "caps": ("cpu_share", "throttle_share"),
 }  # fmt: skip
 
 
@@ -39,6 +39,8 @@ def changed(base: FlightConfig, table: bytes) -> FlightConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UpdateError(f"is not TOML: {error}") from error
     plain: dict[str, Any] = configuration.dump(base)
+    if "limits" in values:
+        plain["limits"] = values.pop("limits")
     for section, fields in values.items():
         known = CHANGEABLE.get(section)
         if known is None or not isinstance(fields, dict):
@@ -48,7 +50,9 @@ def changed(base: FlightConfig, table: bytes) -> FlightConfig:
                 raise UpdateError(f"{section}.{name}: may not be changed in flight, only {', '.join(known)}")
             plain[section][name] = value
     try:
-        return configuration.build(FlightConfig, plain)
+        config = configuration.build(FlightConfig, plain)
+        limits.check(config.limits)
+        return config
     except ConfigError as error:
         raise UpdateError(str(error)) from error
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import heapq
 import os
+from collections.abc import Callable
 from typing import Any
 
 import msgpack
@@ -180,10 +181,12 @@ def run_clocked(
     clock: ScaledClock,
     control: str | None = None,
     curve: Curve | None = None,
+    awake: Callable[[], None] = lambda: None,
 ) -> None:
     """Step `core` whenever it is due or a message comes, by `clock`, until whoever listens at `control` says stop.
 
-    Outputs leave at their own time, not before; with nobody to take them they are lost, as they would be in life.
+    `awake` is called each time the loop comes round, every quarter of a second at least. Outputs leave at their own
+    time, not before; with nobody to take them they are lost, as they would be in life.
     """
     edge = Edge(name, ports, curve)
     outbox: list[tuple[float, int, Output]] = []
@@ -193,6 +196,7 @@ def run_clocked(
         edge.join(int(unix_s() * 1000))
         next_due = clock.now()
         while watcher is None or not watcher.says_stop():
+            awake()
             now = clock.now()
             messages = edge.take_all()
             if messages or now >= next_due:

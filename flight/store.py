@@ -168,6 +168,19 @@ class Store:
         """The names of all records."""
         return sorted({name[:-2] for name in self._listed() if name.endswith(_SIDES)})
 
+    def drop_newest(self, name: str) -> bool:
+        """Forget the newest whole generation of record `name` if there is another; whether there was."""
+        whole = sorted((found[0], side) for side in (0, 1) if (found := self._read(name, side)))
+        if len(whole) < 2:
+            return False
+        self._generations.pop(name, None)
+        try:
+            self.disk.remove(self._file(name, whole[-1][1]))
+            self.disk.sync_names()
+        except OSError as error:
+            raise StoreError(error.errno, f"cannot remove {name}: {error.strerror}") from error
+        return True
+
     def delete(self, name: str) -> None:
         """Forget record `name` for good, the older generation first; StoreError if it cannot be removed."""
         generations = self._known(name)

@@ -211,7 +211,7 @@ class _Display:
         table.add_row(
             "link", f"{view.uplink_bytes:,} B up, {view.downlink_bytes:,} B down, {view.frames_lost} frames lost"
         )
-        table.add_row("flight", f"{view.mode}, {view.chips:,} / {view.chips_planned:,} chips")
+        table.add_row("flight", f"{view.mode}, {view.activity}, {view.chips:,} / {view.chips_planned:,} chips")
         error = f"soft MAE {view.mae_soft:.3f} on test chips" if view.mae_soft is not None else "no model yet"
         table.add_row("task", f"{view.task or '-'}: {error}")
         table.add_row("last", view.last_mark)

@@ -51,7 +51,7 @@ def time_unit(duration_s: float) -> TimeUnit:
     return TimeUnit("hours", 3600.0) if duration_s <= 96 * 3600 else TimeUnit("days", 86400.0)
 
 
-def _time_axis(ax: Axes, duration_s: float, unit: TimeUnit) -> None:
+def time_axis(ax: Axes, duration_s: float, unit: TimeUnit) -> None:
     """From the epoch to the end of the mission, with ticks that suit minutes, hours of the day, or days."""
     end = max(duration_s, 60.0) / unit.seconds
     ax.set_xlim(0, end)
@@ -81,7 +81,7 @@ def error_figure(record: MissionRecord) -> Canvas:
     lane = 17 * (1 + max((row for row, _ in rows), default=-1)) + 8
     canvas = Canvas(WIDTH_PX, lane + plot + 152)
     ax = canvas.axes(left, lane, width, plot)
-    _time_axis(ax, record.duration_s, unit)
+    time_axis(ax, record.duration_s, unit)
     ax.tick_params(labelbottom=False)
     _grid(ax)
     _shade_passes(ax, record, unit)
@@ -251,7 +251,7 @@ def link_figure(record: MissionRecord) -> Canvas:
         _grid(ax)
         _shade_passes(ax, record, unit)
         ax.plot(hours, values, drawstyle="steps-post", color=colour, lw=1.8, zorder=4)
-        _time_axis(ax, record.duration_s, unit)
+        time_axis(ax, record.duration_s, unit)
         ax.set_ylim(0, 1.1 * max(values, default=0) or 1)
         ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         ax.yaxis.set_major_formatter(_axis_bytes(max(values, default=0)))

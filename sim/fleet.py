@@ -14,7 +14,7 @@ from flight.link.keys import KeyRing
 from flight.store import Store
 from sim import hop, node
 from sim.flatsat import BOARD, CERTIFICATE, Board
-from sim.lockstep import LocalNode, Lockstep, Node
+from sim.lockstep import LocalNode, Lockstep, LockstepError, Node
 from sim.plan import Plan
 from sim.processes import STOP_TIMEOUT_S, Child, Control, ProcessNode, Watched, end_all
 
@@ -48,7 +48,7 @@ class InProcess:
         # The memory of this process is not flight's: no cap on it.
         config = dataclasses.replace(config, caps=dataclasses.replace(config.caps, memory_bytes=1 << 36))
         makers: dict[str, Callable[[], Any]] = {
-            kind: (lambda kind=kind: node.make_core(kind, spec, plan.imagery)) for kind in node.KINDS
+            kind: (lambda kind=kind: node.make_core(kind, spec, plan.imagery)) for kind in node.kinds(plan.scenario)
         }
         try:
             backend = choose(config.executive.kernels, may_compile=False)
@@ -91,6 +91,8 @@ class Processes:
         tcp: bool = False,
         board: Board | None = None,
     ) -> None:
+        if board is not None and plan.scenario.power.enabled:
+            raise LockstepError("power.enabled: a board on another machine has its own power; fly it without [power]")
         self.board = board
         self._state = directory / "flight"
         self.control = Control(f"ipc://{sockets}/control")
@@ -106,12 +108,12 @@ class Processes:
         common = ["--control", self.control.endpoint]
         if clock is not None:
             common += ["--epoch", repr(clock[0]), "--rate", repr(clock[1])]
-        for kind in node.KINDS:
+        for kind in node.kinds(plan.scenario):
             arguments = ["-m", "sim.node", kind, str(spec), "--sockets", str(sockets), *common]
             self.children.append(Child(kind, arguments, logs / f"{kind}.log"))
         nodes: list[tuple[str, Watched]] = [(child.name, child) for child in self.children]
         if board is None:
-            self.children.append(_flight(directory, sockets, common))
+            self.children.append(_flight(plan, directory, sockets, common))
             nodes.append(("flight", self.children[-1]))
         else:
             board.start((spec / node.CONFIG).read_text(encoding="utf-8"), numbers, clock)
@@ -141,11 +143,13 @@ class Processes:
         self.control.close()
 
 
-def _flight(directory: Path, sockets: Path, common: list[str]) -> Child:
+def _flight(plan: Plan, directory: Path, sockets: Path, common: list[str]) -> Child:
     """The flight process of a mission on this machine, under its supervisor."""
     spec = directory / "spec"
     where = {port.name: port.endpoint for port in node.ports("flight", sockets)}
     arguments = ["-m", "flight.cli", "run", "--state", str(directory / "flight"), *common]
     arguments += ["--keys", str(spec / node.KEYS), "--config", str(spec / node.CONFIG)]
     arguments += ["--radio", where["radio"], "--camera", where["camera"], *hop.protection(sockets, "flight")]
+    if plan.scenario.power.enabled:
+        arguments += ["--board", where["board"]]
     return Child("flight", arguments, directory / "logs" / "flight.log")

@@ -1,8 +1,8 @@
 """The ZeroMQ hop of a simulated mission: sockets in a private directory, or TCP with CurveZMQ.
 
 Between processes of one machine TCP is on the loopback, with certificates made for one run; to a flight process on
-another machine it is on all interfaces, with certificates that both have. Channel and camera bind, so that the others
-may come and go.
+another machine it is on all interfaces, with certificates that both have. Channel, camera and board bind, so that the
+others may come and go.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from flight.curve import PUBLIC_SUFFIX, SECRET_SUFFIX, Curve, new_certificate
 from flight.edge import PortSpec
 
 End = tuple[str, str]  # node, port
-BINDERS = ("channel", "camera")
-TOWARDS_SPACE = ("station", "channel", "camera", "flight")  # of two nodes the later one is the CurveZMQ server
+BINDERS = ("channel", "camera", "board")
+TOWARDS_SPACE = ("station", "channel", "camera", "board", "flight")  # of two nodes the later one is the CurveZMQ server
 _ENDPOINTS = "hop.json"
 
 

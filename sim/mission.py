@@ -29,6 +29,7 @@ from sim.evaluate import Scorer
 from sim.flatsat import Board
 from sim.fleet import Fleet, InProcess, Processes
 from sim.lockstep import Lockstep
+from sim.modes import Housekeeping
 from sim.plan import REGION_ID, Plan
 from sim.record import Mark, Sample
 from sim.watch import Watch
@@ -52,6 +53,7 @@ class View:
     downlink_bytes: int = 0
     frames_lost: int = 0
     mode: str = ""
+    activity: str = ""
     task: str = ""
     mae_soft: float | None = None
     last_mark: str = ""
@@ -87,6 +89,7 @@ class Mission:
         self.scorers = {task.task_id: Scorer(plan, task) for task in self._tasks()}
         self.models: dict[int, Learner] = {}  # the last model of each task
         self.products: dict[int, Product] = {}  # by the number that flight gave it
+        self.housekeeping = Housekeeping(self._mark)
         self.timings: dict[str, float] = {}
         self.restarts = 0
         self._seen: dict[str, Any] = {"products": 0, "delivered": 0, "weights": "", "task": 0, "chips": 0}
@@ -125,7 +128,7 @@ class Mission:
 
     def _fly(self, fleet: Fleet) -> None:
         self.lockstep = lockstep = Lockstep(fleet.nodes, node.WIRING, on_death=lambda name: self._died(name, "died"))
-        for name in ("camera", "channel", "station", "flight"):
+        for name in (*node.kinds(self.plan.scenario), "flight"):
             lockstep.start(name)
         for fault in self.plan.scenario.faults:
             self._at(fault.at_h * 3600, lambda: self._kill(fleet, lockstep))
@@ -192,10 +195,14 @@ class Mission:
         """Look at the reports after a round; sample when something has changed, and now and then."""
         flight, station = self.lockstep.report("flight"), self.lockstep.report("station")
         t = self.lockstep.t
+        self.housekeeping.look(t, flight if self.lockstep.is_up("flight") else None, self._board())
         changed = self._look_at_ground(station, t) | self._look_at_board(flight, t)
         if changed or force or (t - self._last_sample_s >= SAMPLE_PERIOD_S and self._busy(flight)):
             self._sample(t, flight)
         self.observer(self._view(t, flight))
+
+    def _board(self) -> dict[str, Any] | None:
+        return self.lockstep.report("board") if self.plan.scenario.power.enabled else None
 
     def _busy(self, flight: dict[str, Any]) -> bool:
         chips = flight.get("chips", 0)
@@ -295,6 +302,7 @@ class Mission:
             downlink_bytes=channel["down"]["offered"]["bytes"],
             frames_lost=lost_frames(channel),
             mode=flight["mode"] if self.lockstep.is_up("flight") else "down",
+            activity=flight["activity"],
             task=self.plan.task(flight["task_id"]).name if flight["task_id"] else "",
             mae_soft=self._on_board,
             last_mark=self.marks[-1].text if self.marks else "",

@@ -29,6 +29,7 @@ from ground.archive import StationArchive
 from ground.capture import CaptureWriter
 from ground.station import Order, Station, Tagged, Window
 from sim import hop
+from sim.board import Board
 from sim.camera import Camera
 from sim.channel import Channel
 from sim.lockstep import Wires, wires
@@ -38,14 +39,20 @@ from sim.radio import MB
 from sim.record import PassRecord
 from sim.scenario import Scenario
 
-KINDS = ("camera", "channel", "station")
+KINDS = ("camera", "channel", "station", "board")
 WIRING: Wires = wires(
     (("station", "radio"), ("channel", "ground")),
     (("channel", "space"), ("flight", "radio")),
     (("camera", "flight"), ("flight", "camera")),
+    (("board", "flight"), ("flight", "board")),
 )
 SPEC, OVERPASSES, FILES, KEYS, CONFIG = "mission.json", "overpasses.npz", "uplink", "keys.toml", "flight.toml"
 CAPTURE = "radio.pcapng"
+
+
+def kinds(scenario: Scenario) -> tuple[str, ...]:
+    """The kinds of nodes that a scenario has beside flight; a board only if there is a power section."""
+    return KINDS if scenario.power.enabled else tuple(kind for kind in KINDS if kind != "board")
 
 
 def write_spec(plan: Plan, directory: Path, keys: KeyRing) -> None:
@@ -61,6 +68,7 @@ def write_spec(plan: Plan, directory: Path, keys: KeyRing) -> None:
     spec = {
         "scenario": dataclasses.asdict(plan.scenario),
         "data": str(plan.data.resolve()) if plan.data is not None else None,
+        "eclipses": plan.eclipses,
         "contacts": [dataclasses.asdict(contact) for contact in plan.contacts],
         "orders": orders,
     }
@@ -83,12 +91,13 @@ def _command_spec(item: Telecommand | Tagged) -> dict[str, Any]:
     return {"embedded": embed(item).hex()}
 
 
-def _toml(table: dict[str, dict[str, Any]]) -> str:
-    """A table of flat tables as TOML."""
+def _toml(table: dict[str, Any]) -> str:
+    """A table of flat tables, and of lists of them, as TOML; None is left out."""
     lines = []
     for section, values in table.items():
-        lines.append(f"[{section}]")
-        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+        for each in values if isinstance(values, (list, tuple)) else (values,):
+            lines.append(f"[{section}]" if each is values else f"[[{section}]]")
+            lines += [f"{key} = {json.dumps(value)}" for key, value in each.items() if value is not None]
     return "\n".join(lines) + "\n"
 
 
@@ -104,6 +113,9 @@ def make_core(kind: str, directory: Path, imagery: Any = None) -> Core:
             recorder_bytes=int(scenario.camera.recorder_mb * 1e6),
         )
     passes = [PassRecord(**contact) for contact in spec["contacts"]]
+    if kind == "board":
+        contacts = [(one.aos_s, one.los_s) for one in passes]
+        return Board(scenario.power, [(start_s, end_s) for start_s, end_s in spec["eclipses"]], contacts)
     if kind == "channel":
         return Channel(scenario.radio, passes, scenario.seed, _recorder(scenario, directory.parent))
     link: LinkConfig = scenario.flight_config().link

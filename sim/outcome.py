@@ -39,6 +39,8 @@ def conclude(mission: Mission) -> MissionRecord:
         imaging=_imaging(mission),
         samples=mission.samples,
         marks=sorted(mission.marks, key=lambda mark: mark.t_s),
+        modes=mission.housekeeping.modes,
+        power=mission.housekeeping.power,
         radio=lockstep.report("channel"),
         bytes_by_kind=_bytes_by_kind(lockstep),
         event_counts=lockstep.report("flight")["events"],
@@ -90,12 +92,34 @@ def _summary(mission: Mission, results: list[TaskResult]) -> dict[str, Any]:
         "retask_cpu_s": retask.get("cpu_s"),
         "restarts": mission.restarts,
         "clock": lockstep.report("station")["clock"],
+        "modes_s": mission.housekeeping.seconds(plan.scenario.duration_s),
+        **_extremes(mission),
+        "rates": {name: {"runs": runs, "late": late} for name, (runs, late) in flight["rates"].items()},
         "chips_lost": lockstep.report("camera")["chips_lost"],
         "flight_peak_rss_bytes": flight["peak_rss_bytes"],
         "chips_per_s": flight["chips_per_s"],
         "weights_sha256": flight["weights_sha256"],
-        "timings": {**mission.timings, "retask_wall_s": retask.get("wall_s"), "flight_cpu_s": flight["cpu_s"]},
+        "timings": {
+            **mission.timings,
+            "retask_wall_s": retask.get("wall_s"),
+            "flight_cpu_s": flight["cpu_s"],
+            "rates": _wall(flight),
+        },
     }
+
+
+def _extremes(mission: Mission) -> dict[str, float]:
+    """The board's worst moments, if there is a board."""
+    if not mission.plan.scenario.power.enabled:
+        return {}
+    board = mission.lockstep.report("board")
+    return {name: board[name] for name in ("battery_lowest", "temperature_highest_degc")}
+
+
+def _wall(flight: dict[str, Any]) -> dict[str, Any]:
+    """Wall time of the last flight process's rate groups, against their budgets."""
+    walls = flight["rates_wall"].items()
+    return {name: {"mean_s": mean, "max_s": most, "overruns": count} for name, (mean, most, count) in walls}
 
 
 def _both_ways(channel: dict[str, Any], kind: str) -> int:

@@ -51,6 +51,7 @@ class Plan:
     label_bytes: int  # of the packed files, each sent once
     region_bytes: int
     skipped: list[str] = field(default_factory=list)
+    eclipses: list[tuple[float, float]] = field(default_factory=list)  # where there is a power section
 
     def task(self, task_id: int) -> Task:
         """The imagery's task of that number."""
@@ -108,6 +109,8 @@ def make_plan(scenario: Scenario, data: Path | None = None) -> Plan:
     built = region_from_imagery(imagery, REGION_ID, imagery.bag_split == TRAIN)  # no other has rows to send
     packed = region_codec.pack(built)
     plan = Plan(scenario, data, imagery, built, orbit, found, overpasses, [], [], 0, len(packed))
+    if scenario.power.enabled:
+        plan.eclipses = orbit.eclipses(0.0, scenario.duration_s)
     plan.orders.append(Order(0.0, File("region", FileKind.REGION, packed)))
     order = layout.map_order(built.quantised())
     for number, wanted in enumerate(scenario.labels):

@@ -54,6 +54,26 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class ModeSpan:
+    """From `start_s` on flight was in this mode ("down" if it was dead), and limits asked for this action."""
+
+    start_s: float
+    mode: str
+    limit_action: str
+
+
+@dataclass(frozen=True)
+class PowerSample:
+    """What the board reported at one instant: charge as a share of full, sunlight, temperature, payload's power."""
+
+    t_s: float
+    battery: float
+    sunlit: bool
+    temperature_degc: float
+    payload_w: float
+
+
+@dataclass(frozen=True)
 class Mark:
     """A moment worth a line in the timeline: label upload finished, change of task, fault, restart."""
 
@@ -102,6 +122,8 @@ class MissionRecord:
     imaging: list[ImagingRecord] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
+    modes: list[ModeSpan] = field(default_factory=list)
+    power: list[PowerSample] = field(default_factory=list)  # empty without a board
     radio: dict[str, Any] = field(default_factory=dict)  # what the channel counted, `sim.channel.Channel.report`
     bytes_by_kind: dict[str, dict[str, int]] = field(default_factory=dict)  # {"uplink": {"label set": 310, ...}, ...}
     event_counts: dict[str, int] = field(default_factory=dict)

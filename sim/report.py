@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from sim import figures, report_chips, report_link, report_maps, report_scores, report_summary
+from sim import figures, report_chips, report_link, report_maps, report_power, report_scores, report_summary
 from sim.record import MissionRecord, TaskResult
 from sim.report_html import Markup, document, element, join, picture, table
 from sim.report_maps import write_map_png
@@ -38,6 +38,7 @@ def write_report(record: MissionRecord, out_dir: Path) -> Path:
         _examples(record),
         _timeline(record),
         _section("link", "Link", *report_link.parts(record)),
+        _section("modes", "Modes and power", *report_power.parts(record)),
         _operations(record),
         _scenario(record),
         _timing(record),
@@ -83,7 +84,8 @@ def _header(record: MissionRecord) -> Markup:
     ]
     links = [(f"task-{i}", f"Task {i + 1}") for i in range(min(len(record.tasks), MAX_TASKS))]
     links += [("examples", "Example chips")] if record.examples is not None else []
-    links += [("timeline", "Error against time"), ("link", "Link"), ("operations", "Operations")]
+    links += [("timeline", "Error against time"), ("link", "Link"), ("modes", "Modes and power")]
+    links += [("operations", "Operations")]
     links += [("scenario", "Scenario"), ("timing", "Timing")]
     return join(
         element("p", "swath mission report", class_="eyebrow"),

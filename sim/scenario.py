@@ -10,7 +10,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+from flight import preflight
 from flight.config import (
+    LIMITS,
     CapsConfig,
     ClockConfig,
     ConfigError,
@@ -18,14 +20,15 @@ from flight.config import (
     ExecutiveConfig,
     FlightConfig,
     LearnerConfig,
+    LimitConfig,
     LinkConfig,
     build,
     described,
     limited,
 )
-from flight.learn import LEARNERS
 from ground.orders import CommandOrder, SequenceOrder, read_toml
 from sim.orbit import STATIONS, Orbit, Station
+from sim.power import PowerSection
 from sim.radio import RadioConfig
 
 
@@ -136,6 +139,8 @@ class Scenario:
     executive: ExecutiveConfig = field(default_factory=ExecutiveConfig)
     caps: CapsConfig = field(default_factory=CapsConfig)
     clock: ClockConfig = field(default_factory=ClockConfig)
+    power: PowerSection = field(default_factory=PowerSection)
+    limits: tuple[LimitConfig, ...] = LIMITS
     labels: tuple[LabelOrder, ...] = (LabelOrder(),)
     commands: tuple[CommandOrder, ...] = ()
     sequences: tuple[SequenceOrder, ...] = ()
@@ -143,8 +148,7 @@ class Scenario:
     faults: tuple[FaultOrder, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.learner.name not in LEARNERS:
-            raise ConfigError(f"learner.name: {self.learner.name!r} is unknown; known are {', '.join(LEARNERS)}")
+        preflight.check(self.flight_config())
         for i, fault in enumerate(self.faults):
             if fault.kind not in FAULTS:
                 raise ConfigError(f"faults[{i}].kind: {fault.kind!r} is unknown; known are {', '.join(FAULTS)}")
@@ -228,7 +232,7 @@ class Scenario:
         radio = self.radio
         link = replace(self.link, uplink_bps=radio.up_bps, downlink_bps=radio.down_bps, turnaround_s=radio.turnaround_s)
         learner = replace(self.learner, seed=self.seed)
-        return FlightConfig(link, learner, self.costs, self.executive, self.caps, self.clock)
+        return FlightConfig(link, learner, self.costs, self.executive, self.caps, self.clock, limits=self.limits)
 
 
 def built_in() -> list[str]:

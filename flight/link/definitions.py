@@ -10,7 +10,12 @@ from flight.link.cuc import MAX_S
 from flight.link.schema import Definition, Field
 
 U16, U32 = 0xFFFF, 0xFFFFFFFF
-MODES = ("starting", "idle", "decoding", "ingesting", "training", "predicting", "safe")
+MODES = ("safe", "idle", "acquire", "train")
+ACTIVITIES = ("idle", "saving", "decoding", "ingesting", "training", "predicting")
+RATE_GROUPS = ("commands", "chips", "decoding", "training", "predicting", "housekeeping", "checkpoint", "scrub")
+LIMIT_ACTIONS = ("none", "throttle", "pause", "safe")
+SUNLIGHT = ("unknown", "eclipse", "sunlit")
+FALLBACKS = ("last good model", "factory model")
 OUTCOMES = ("executed", "duplicate", "rejected")
 LATE = ("skip", "run")
 ROWS = ("all", "unlabelled")
@@ -35,6 +40,7 @@ _SLOT = Field("slot", "text", 1, 24, help="what is updated, such as parameters")
 _LEFT = Field("version", "int", 1, U32, help="version that is in use and shall not be")
 _SHA256 = Field("digest", "bytes", 8, 8, help="first 8 bytes of its SHA-256; zeros for version 0")
 _SERIAL = Field("serial", "int", high=U32, help="number of the event; each start of the process skips some")
+_LIMIT = Field("limit", "text", 1, 24, help="its name")
 _EMBEDDED = Field(
     "command", "bytes", 1, MAX_EMBEDDED_BYTES, help="the telecommand to execute: its id and its arguments"
 )
@@ -107,6 +113,15 @@ TELECOMMANDS = (
     Definition(40, "rollback", "Leave a version of an update for what was in use before.", (_SLOT, _LEFT), "vital"),
     Definition(41, "list-updates", "Send down what is in use in each slot for updates, a packet a slot."),
     Definition(
+        50,
+        "set-mode",
+        "Change the mode. `safe` is always open. It is left for `idle` only, by a direct telecommand, while no "
+        "limit asks for it.",
+        (Field("mode", "choice", choices=MODES, help="wanted"),),
+        criticality="vital",
+    ),
+    Definition(51, "list-rates", "Send down what each rate group has measured, a packet a group."),
+    Definition(
         45,
         "rotate-key",
         "Change over to the key with this id: good from now on, and the only one once a frame has come with it. Comes "
@@ -121,7 +136,9 @@ HOUSEKEEPING = _telemetry(
     1,
     "housekeeping",
     "State of the payload. Counters start at zero with each start of the process unless they say otherwise.",
-    Field("mode", "choice", choices=MODES, help="what the executive is doing"),
+    Field("mode", "choice", choices=MODES, help="what the payload may do"),
+    Field("activity", "choice", choices=ACTIVITIES, help="what the CPU is doing"),
+    Field("limit_action", "choice", choices=LIMIT_ACTIONS, help="strongest action that a limit asks for"),
     _count("incarnation", "starts of the flight process so far", U16),
     _count("chips_ingested", "chips taken in, over the mission"),
     _count("chips_dropped", "chips refused or lost, over the mission"),
@@ -134,6 +151,12 @@ HOUSEKEEPING = _telemetry(
     _count("training_steps_done", "training steps, over the mission"),
     _count("training_steps_pending", "training steps still to do"),
     _count("rss_bytes", "resident memory of the process", 1 << 40, "bytes"),
+    _count("peak_rss_bytes", "greatest resident memory so far", 1 << 40, "bytes"),
+    _count("slices_overrun", "runs of rate groups that took longer than their budget"),
+    _count("slices_late", "runs of rate groups that began later than their deadline"),
+    Field("sunlight", "choice", choices=SUNLIGHT, help="what the board says of the Sun"),
+    Field("battery_percent", "int", 0, 255, unit="%", help="charge, as the board says; 255 if it says nothing"),
+    Field("temperature_degc", "int", -128, 127, unit="degC", help="of the payload; -128 if the board says nothing"),
     _count("frames_accepted", "frames accepted"),
     _count("frames_rejected_crc", "frames that failed their CRC"),
     _count("frames_rejected_tag", "frames that failed authentication, unknown keys included"),
@@ -169,6 +192,18 @@ TELEMETRY = (
         _SHA256,
         _count("previous_version", "version before it"),
         Field("previous_digest", "bytes", 8, 8, help="first 8 bytes of its SHA-256; zeros for version 0"),
+    ),
+    _telemetry(
+        50,
+        "rate-group",
+        "What a rate group has measured since the process started.",
+        Field("group", "choice", choices=RATE_GROUPS, help="its name"),
+        _count("runs", "how often it ran"),
+        Field("budget_s", "float", 0, 1e6, unit="s", help="wall time that a run may take"),
+        Field("mean_s", "float", 0, 1e6, unit="s", help="wall time of a run, mean"),
+        Field("max_s", "float", 0, 1e6, unit="s", help="wall time of the longest run"),
+        _count("overruns", "runs that took longer than the budget"),
+        _count("late", "runs that began later than the deadline, in mission time"),
     ),
 )
 
@@ -365,6 +400,67 @@ EVENTS = (
         _SEQUENCE,
         _STEP,
         _REASON,
+        severity="warning",
+    ),
+    _telemetry(
+        70,
+        "mode-changed",
+        "The payload is in another mode; entering safe mode has an event of its own.",
+        Field("mode", "choice", choices=MODES, help="the new mode"),
+        Field("previous", "choice", choices=MODES, help="the one before"),
+        Field("cause", "text", high=48, help="who or what asked for it"),
+        severity="info",
+    ),
+    _telemetry(
+        71,
+        "safe-mode-entered",
+        "Payload work has stopped; link, telecommands and housekeeping go on.",
+        Field("previous", "choice", choices=MODES, help="the mode before"),
+        Field("cause", "text", high=48, help="who or what asked for it"),
+        severity="error",
+    ),
+    _telemetry(
+        72,
+        "limit-exceeded",
+        "A monitored value was out of its limit as often as the limit allows; its action is taken.",
+        _LIMIT,
+        Field("value", "float", -1e9, 1e9, help="what was measured, in the parameter's unit"),
+        Field("action", "choice", choices=LIMIT_ACTIONS, help="what is done"),
+        severity="warning",
+    ),
+    _telemetry(
+        73,
+        "limit-cleared",
+        "A monitored value is within its limit again; its action ends, but safe mode stays.",
+        _LIMIT,
+        Field("value", "float", -1e9, 1e9, help="what was measured, in the parameter's unit"),
+        severity="info",
+    ),
+    _telemetry(
+        74,
+        "last-words",
+        "The process before this one crashed or hung.",
+        Field("cause", "text", high=48, help="how it ended"),
+        Field("place", "text", high=48, help="where in the code, innermost first; empty if nothing could be told"),
+        Field("mode", "choice", choices=MODES, help="its mode then"),
+        Field("activity", "choice", choices=ACTIVITIES, help="what its CPU was doing"),
+        _count("crashes", "crashes within the supervisor's window", U16),
+        severity="error",
+    ),
+    _telemetry(
+        75,
+        "fallback",
+        "After repeated crashes the supervisor started this process with less of what was on disk.",
+        Field("level", "choice", choices=FALLBACKS, help="what is used instead of the newest checkpoint"),
+        _REASON,
+        severity="error",
+    ),
+    _telemetry(
+        76,
+        "load-shed",
+        "Memory comes near its cap: waiting chips and other work that can be had again were dropped.",
+        _count("rss_bytes", "resident memory then", 1 << 40, "bytes"),
+        _count("chips", "chips dropped from the queue; the recorder has them", U16),
         severity="warning",
     ),
     _telemetry(

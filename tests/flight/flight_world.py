@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from flight.board import Draw, Reading
 from flight.config import CostConfig, ExecutiveConfig, FlightConfig, LearnerConfig, LinkConfig
 from flight.disk import Disk
 from flight.executive import Executive
@@ -32,6 +33,7 @@ from flight.link.packet import FileKind
 from flight.link.product import Product
 from flight.link.region import Region
 from flight.link.transfer import File
+from flight.orders import Orders
 from flight.step import Message
 from flight.store import Store
 from tests.learn.learn_world import QUICK
@@ -158,6 +160,7 @@ class World:
         self.events: list[LinkEvent] = []
         self.products: dict[str, Product] = {}
         self.models: list[bytes] = []
+        self.draws: list[Draw] = []  # what flight has told the board
         self.log: Counter[str] = Counter()  # events of flight, over all its lives
         self._air: list[tuple[float, int, str, str, bytes]] = []
         self._serial = 0
@@ -171,7 +174,7 @@ class World:
 
     def start(self) -> None:
         """Start flight on what is on disk."""
-        self.flight = Executive(self.config, KEYS, Store(self.where), "test", rss_bytes=self.rss_bytes)
+        self.flight = Executive(self.config, KEYS, Store(self.where), orders=Orders("test"), rss_bytes=self.rss_bytes)
         self._step([])
 
     def kill(self) -> None:
@@ -252,6 +255,8 @@ class World:
             if output.port == "radio":
                 arrival = output.t + self.flight.endpoint.frame_time_s(output.body) + LINK_S
                 self._put(arrival, "ground", "radio", output.body)
+            elif output.port == "board":
+                self.draws.append(Draw.unpack(output.body))
             else:
                 self._put(output.t, "recorder", "camera", output.body)
 
@@ -267,6 +272,12 @@ class World:
     def camera(self, body: bytes) -> None:
         """Bring a message to flight's camera port."""
         self._put(self.t, "flight", "camera", body)
+
+    def board(self, battery: float = 0.9, temperature_degc: float = 20.0, sunlit: bool = True, times: int = 3) -> None:
+        """Let the board report so many times, a second apart."""
+        for _ in range(times):
+            self._put(self.t, "flight", "board", Reading(battery, sunlit, temperature_degc).pack())
+            self.run(1.0)
 
     def _hear(self, frame: bytes) -> None:
         for event in self.ground.receive(frame, self.t):

@@ -1,5 +1,6 @@
 """swath-flight from the shell, in fresh processes."""
 
+import shutil
 import subprocess
 import sys
 
@@ -7,9 +8,9 @@ import msgpack
 import pytest
 
 from flight import cli
+from flight.crashes import EXIT_CONFIG
 from flight.curve import new_certificate
 from flight.store import Store
-from flight.supervisor import EXIT_CONFIG
 from tests.flight.flight_world import KEYS, flown
 
 
@@ -107,7 +108,7 @@ def test_status_tells_what_a_state_directory_holds_and_changes_nothing(tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     code, out, _ = swath_flight("status", "--state", tmp_path)
     assert code == 0
-    for words in ("checkpoint", "labels-1", "mission", "chips 48", "damaged: region.0"):
+    for words in ("checkpoint", "labels-1", "mission", "chips 48", "damaged      region.0"):
         assert words in out
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
@@ -128,7 +129,7 @@ def test_only_what_flies_is_imported():
 
 def test_status_of_a_directory_that_holds_nothing_says_so(tmp_path, capsys):
     assert cli.main(["status", "--state", str(tmp_path)]) == 0
-    assert "holds no records" in capsys.readouterr().out
+    assert "no flight process has used" in capsys.readouterr().out
 
 
 def test_an_endpoint_beyond_this_machine_is_refused_without_certificates(keys, tmp_path):
@@ -148,3 +149,19 @@ def test_a_certificate_that_others_may_read_is_refused_by_name(keys, tmp_path):
     curve = ["--certificate", tmp_path / "flight.key_secret", "--peers", tmp_path / "modem.key"]
     code, _, error = swath_flight("run", "--state", tmp_path / "state", "--keys", keys, *sockets(tmp_path), *curve)
     assert code == EXIT_CONFIG and "flight.key_secret: others may read it" in error
+
+
+def test_the_systemd_unit_has_caps_a_watchdog_and_a_sandbox_and_systemd_accepts_it(tmp_path, capsys):
+    assert cli.main(["unit"]) == 0
+    unit = capsys.readouterr().out
+    for setting in ("MemoryMax=", "CPUQuota=", "WatchdogSec=", "NoNewPrivileges=yes", "ProtectSystem=strict"):
+        assert setting in unit
+    if shutil.which("systemd-analyze"):
+        (tmp_path / "swath-flight.service").write_text(unit)
+        done = subprocess.run(
+            ["systemd-analyze", "verify", "--man=no", tmp_path / "swath-flight.service"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert "swath-flight.service:" not in done.stderr, done.stderr

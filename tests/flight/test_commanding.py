@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from flight.config import FlightConfig
+from flight.downlink import Downlink
 from flight.executive import Executive
 from flight.link.cuc import TICKS
 from flight.link.dictionary import Telecommand, embed, extract
@@ -195,7 +196,7 @@ def test_nothing_is_executed_at_its_time_while_the_disk_is_full_and_nothing_is_l
     with monkeypatch.context() as patch:
         patch.setattr(Executive, "save", lambda executive: False)
         for step in range(10):
-            up.flight._write_s = up.t + 1.0 + step
+            up.flight.write_s = up.t + 1.0 + step
             up.run(1.0)
     assert pongs(up) == []
     up.run(20.0)
@@ -286,11 +287,11 @@ def test_a_restart_within_a_step_aborts_the_sequence_and_never_repeats_the_step(
     up.command("start-sequence", sequence_id=7)
     up.run(2.0)
 
-    def die(executive):
+    def die(downlink, t):
         raise PowerCut
 
     with monkeypatch.context() as patch, pytest.raises(PowerCut):
-        patch.setattr(Executive, "report_now", die)
+        patch.setattr(Downlink, "report_by", die)
         up.run(20.0)
     up.restart()
     up.run(60.0)
@@ -302,11 +303,11 @@ def test_a_restart_within_a_step_aborts_the_sequence_and_never_repeats_the_step(
 def test_a_restart_within_a_tagged_telecommand_reports_it_and_never_repeats_it(up, monkeypatch):
     tagged(up, on_board(up) + 5.0, Telecommand("status", {}), "run")
 
-    def die(executive):
+    def die(downlink, t):
         raise PowerCut
 
     with monkeypatch.context() as patch, pytest.raises(PowerCut):
-        patch.setattr(Executive, "report_now", die)
+        patch.setattr(Downlink, "report_by", die)
         up.run(20.0)
     up.restart()
     up.run(60.0)

@@ -56,7 +56,7 @@ def test_tasks_with_the_same_table_each_get_their_products(tmp_path):
 def test_labels_that_come_while_predictions_are_made_belong_to_no_product_of_the_old_model(tmp_path):
     world = World(tmp_path, config(predict_s=0.5, product_chips=48))
     world.begin()
-    world.until(lambda: world.flight.mode == "predicting")
+    world.until(lambda: world.flight.cpu.activity == "predicting")
     old = world.weights()
     world.upload(label_file(2))
     world.settle()
@@ -216,12 +216,12 @@ def test_the_generation_that_flight_goes_on_from_is_told(idle):
 def test_work_takes_the_mission_time_of_the_cost_table_divided_by_the_cpu_share(share, tmp_path):
     costs = {"chip_s": 0.25, "train_step_s": 0.5, "predict_s": 0.125, "checkpoint_cost_s": 1.5, "cpu_share": share}
     world = World(tmp_path, config("downconv", **costs))
-    busy_s, started, last_mode = Counter(), 0.0, "idle"
+    busy_s, started, last = Counter(), 0.0, "idle"
     world.begin()
     while not world.products:
-        world.until(lambda last=last_mode: world.flight.mode != last or world.products)
-        busy_s[last_mode] += world.t - started
-        started, last_mode = world.t, world.flight.mode
+        world.until(lambda last=last: world.flight.cpu.activity != last or world.products)
+        busy_s[last] += world.t - started
+        started, last = world.t, world.flight.cpu.activity
     assert busy_s["training"] == pytest.approx(30 * 0.5 / share)
     assert busy_s["ingesting"] == pytest.approx(48 * 0.25 / share)
     assert busy_s["predicting"] == pytest.approx(48 * 0.125 / share)
@@ -230,14 +230,14 @@ def test_work_takes_the_mission_time_of_the_cost_table_divided_by_the_cpu_share(
 def test_a_checkpoint_takes_its_time(tmp_path):
     world = World(tmp_path, config(checkpoint_cost_s=1.5, cpu_share=0.5))
     world.begin()
-    world.until(lambda: world.flight.job is not None and world.flight.job.mode == "idle")
+    world.until(lambda: world.flight.job is not None and world.flight.cpu.activity == "saving")
     assert world.flight.job.until - world.t == pytest.approx(3.0)
 
 
 def test_telecommands_are_answered_while_training_goes_on(tmp_path):
     world = World(tmp_path, config("downconv", train_step_s=20.0))
     world.begin()
-    world.until(lambda: world.flight.mode == "training")
+    world.until(lambda: world.flight.cpu.activity == "training")
     started_s = world.t
     assert world.command("ping", echo=3) == ("executed", "")
-    assert world.t - started_s < 2.0 and world.flight.mode == "training"
+    assert world.t - started_s < 2.0 and world.flight.cpu.activity == "training"

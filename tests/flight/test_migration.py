@@ -7,7 +7,7 @@ import msgpack
 import pytest
 
 from flight.checkpoints import FORMAT as CHECKPOINT_FORMAT
-from flight.executive import MISSION_FORMAT
+from flight.mission_state import FORMAT as MISSION_FORMAT
 from flight.store import StateFormatError, Store
 from tests.flight.flight_world import World, config
 

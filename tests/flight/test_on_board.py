@@ -13,10 +13,10 @@ import pytest
 
 from flight.bundle import LIBRARY, Manifest, pack, parse
 from flight.config import FlightConfig
+from flight.crashes import EXIT_CONFIG
 from flight.executive import Executive
 from flight.kernels.registry import abi
 from flight.store import Store
-from flight.supervisor import EXIT_CONFIG
 from tests.flight.flight_world import KEYS
 from tests.flight.test_cli import sockets, swath_flight
 

@@ -1,15 +1,20 @@
 """The supervisor over real child processes."""
 
+import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
 
 import pytest
 
-from flight.supervisor import EXIT_CONFIG, EXIT_MEMORY, cause
+from flight import last_words
+from flight.config import WatchdogConfig
+from flight.crashes import EXIT_CONFIG, EXIT_CRASH, EXIT_MEMORY, EXIT_UNREACHABLE, CrashLog, cause
+from flight.watch import Watchdogs
 
 
 @pytest.mark.parametrize(
@@ -21,6 +26,8 @@ from flight.supervisor import EXIT_CONFIG, EXIT_MEMORY, cause
         (-11, "killed by SIGSEGV"),
         (-40, "killed by signal 40"),
         (EXIT_MEMORY, "memory cap reached"),
+        (EXIT_CRASH, "unexpected exception"),
+        (EXIT_UNREACHABLE, "radio, camera or board unreachable"),
         (EXIT_CONFIG, "unusable configuration or state"),
     ],
 )
@@ -28,39 +35,56 @@ def test_the_cause_of_a_death_in_words(code, text):
     assert cause(code) == text
 
 
-# A child that counts its starts in a file, tells the cause of the last death and ends as it is told for each start.
+# A child that notes the orders of each start in a file, and ends as it is told for that start.
 CHILD = """
-import os, signal, sys, time
+import json, os, signal, sys, time
+from pathlib import Path
+from flight.blackbox import BlackBox
+from flight.orders import Orders
+orders = Orders.received(Path(sys.argv[3]))
 with open(sys.argv[1], "a") as log:
-    print(os.environ["SWATH_LAST_CAUSE"], file=log)
+    print(json.dumps([orders.cause, orders.fallback]), file=log)
 with open(sys.argv[1]) as log:
     start = len(log.readlines())
 how = sys.argv[2].split(",")[min(start, len(sys.argv[2].split(","))) - 1]
-if how == "wait":
+box = BlackBox.inherited(watched=True)
+box.note("train", "training", start, 12.0)
+box.event(11.0, "model-ready")
+box.begin("training")
+if how in ("wait", "hang"):
     from flight.caps import die_with_parent
     die_with_parent()
     print(os.getpid(), flush=True)
-    signal.pause()
+    while how == "wait":
+        box.ping()
+        time.sleep(0.05)
+    from flight import last_words
+    with last_words.stack_file(Path(sys.argv[3])):
+        signal.pause()
 if how.startswith("-"):
     os.kill(os.getpid(), -int(how))
 sys.exit(int(how))
 """
 SUPERVISE = """
-import sys
-import flight.supervisor as s
-s.BACK_OFF_S = (float(sys.argv[1]),)
-raise SystemExit(s.Supervisor(["-c", sys.argv[2], *sys.argv[3:]]).run())
+import json, sys
+from pathlib import Path
+import flight.crashes as c, flight.supervisor as s
+from flight.config import WatchdogConfig
+c.BACK_OFF_S = (float(sys.argv[1]),)
+state = Path(sys.argv[5])
+config = WatchdogConfig(**json.loads(sys.argv[6]))
+raise SystemExit(s.Supervisor(["-c", *sys.argv[2:5], str(state / "supervisor")], state, config).run())
 """
 
 
 @contextmanager
-def supervised(log, how, back_off_s=0.0):
+def supervised(state, how, back_off_s=0.0, environment=(), **config):
     started = subprocess.Popen(
-        [sys.executable, "-c", SUPERVISE, str(back_off_s), CHILD, str(log), how],
+        [sys.executable, "-c", SUPERVISE, str(back_off_s), CHILD, str(state / "log"), how, state, json.dumps(config)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={key: value for key, value in os.environ.items() if key != "SWATH_PARENT_PID"},
+        env={key: value for key, value in os.environ.items() if key != "SWATH_PARENT_PID"} | dict(environment),
     )
     try:
         yield started
@@ -69,11 +93,16 @@ def supervised(log, how, back_off_s=0.0):
         started.communicate()
 
 
-def finished(tmp_path, how):
-    """Exit code of the supervisor, and the causes that its children were told."""
-    with supervised(tmp_path / "log", how) as started:
-        code = started.wait(30)
-    return code, (tmp_path / "log").read_text().splitlines()
+def orders(state):
+    """Cause and fallback that each child was told."""
+    return [tuple(json.loads(line)) for line in (state / "log").read_text().splitlines()]
+
+
+def finished(state, how, **config):
+    """Exit code of the supervisor, and the orders that its children were given."""
+    with supervised(state, how, **config) as started:
+        code = started.wait(60)
+    return code, orders(state)
 
 
 def ended(pid):
@@ -89,43 +118,124 @@ def ended(pid):
 
 
 def test_a_child_that_ends_normally_is_not_started_again(tmp_path):
-    assert finished(tmp_path, "0") == (0, [""])
+    assert finished(tmp_path, "0") == (0, [("", "")])
 
 
 def test_a_child_that_dies_is_started_again_and_told_why(tmp_path):
-    code, causes = finished(tmp_path, f"-9,3,{EXIT_MEMORY},0")
+    code, told = finished(tmp_path, f"-9,3,{EXIT_MEMORY},0")
     assert code == 0
-    assert causes == ["", "killed by SIGKILL", "exit code 3", "memory cap reached"]
+    assert [cause for cause, _ in told] == ["", "killed by SIGKILL", "exit code 3", "memory cap reached"]
 
 
 def test_a_configuration_that_cannot_be_used_is_final(tmp_path):
-    assert finished(tmp_path, f"{EXIT_CONFIG},0") == (EXIT_CONFIG, [""])
+    assert finished(tmp_path, f"{EXIT_CONFIG},0") == (EXIT_CONFIG, [("", "")])
 
 
-def test_a_child_that_keeps_crashing_is_given_up(tmp_path):
-    code, causes = finished(tmp_path, "1")
-    assert code == 1 and len(causes) == 9
+def test_crashes_bring_the_last_good_model_then_the_factory_model_and_then_the_end(tmp_path):
+    code, told = finished(tmp_path, "1", crashes=2)
+    assert code == 1
+    assert [fallback for _, fallback in told] == ["", "", "last good model", "", "factory model", "", "", ""]
+
+
+@pytest.mark.parametrize("how", ["-9", "-15", str(EXIT_UNREACHABLE)])
+def test_deaths_from_outside_cost_no_checkpoint_and_are_never_given_up(how, tmp_path):
+    code, told = finished(tmp_path, ",".join([how] * 12 + ["0"]), crashes=1)
+    assert code == 0 and len(told) == 13
+    assert {fallback for _, fallback in told} == {""}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_stop_ends_both(number, tmp_path):
-    with supervised(tmp_path / "log", "wait") as started:
+    with supervised(tmp_path, "wait") as started:
         pid = int(started.stdout.readline())
         started.send_signal(number)
         assert started.wait(10) == 0
         assert ended(pid)
-    assert (tmp_path / "log").read_text() == "\n"
+    assert orders(tmp_path) == [("", "")]
 
 
 def test_a_signal_to_stop_ends_the_wait_before_a_restart(tmp_path):
-    with supervised(tmp_path / "log", "1", back_off_s=600.0) as started:
+    with supervised(tmp_path, "1", back_off_s=600.0) as started:
         assert "exit code 1" in started.stderr.readline()
         started.send_signal(signal.SIGTERM)
         assert started.wait(10) == 0
 
 
 def test_no_orphan_is_left_when_the_supervisor_is_killed(tmp_path):
-    with supervised(tmp_path / "log", "wait") as started:
+    with supervised(tmp_path, "wait", standby=True) as started:
         pid = int(started.stdout.readline())
         started.kill()
         assert ended(pid)
+
+
+def test_a_new_supervisor_knows_of_the_crashes_that_the_one_before_saw_and_of_its_death(tmp_path):
+    with supervised(tmp_path, "1,1,wait", crashes=3) as started:
+        pid = int(started.stdout.readline())
+        started.kill()
+        assert ended(pid)
+    code, told = finished(tmp_path, "1,1,wait,1,0", crashes=3)
+    assert code == 0
+    assert told[3:] == [("the supervisor died", ""), ("exit code 1", "last good model")]
+
+
+def test_a_child_that_hangs_is_ended_and_its_last_words_name_the_place(tmp_path):
+    code, told = finished(tmp_path, "hang,0", warn_s=0.2, fatal_s=0.6)
+    assert code == 0
+    assert told[1][0].startswith("hung: rate group training, ")
+    words = last_words.read(tmp_path / "supervisor")
+    assert (words.mode, words.activity, words.crashes, words.t_s) == ("train", "training", 1, 12.0)
+    assert words.events[0].name == "model-ready" and words.place.startswith("<string>:")
+
+
+def test_a_child_that_pings_is_left_alone_and_a_watchdog_is_stroked_meanwhile(tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(20)
+        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+        with supervised(tmp_path, "wait", environment=environment, warn_s=0.2, fatal_s=0.5) as started:
+            told = [systemd.recv(200).decode() for _ in range(8)]
+            assert started.poll() is None
+    assert sum("WATCHDOG=1" in each for each in told) >= 6
+    assert sum("READY=1" in each for each in told) == 1
+
+
+def test_no_watchdog_is_stroked_while_nothing_pings(tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(20)
+        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+        with supervised(tmp_path, "hang", 600.0, environment, warn_s=0.2, fatal_s=0.5) as started:
+            while "STATUS=flight: hung" not in systemd.recv(200).decode():
+                pass
+            started.kill()
+
+
+def test_a_hardware_watchdog_is_stroked_and_disarmed_in_the_end(tmp_path):
+    device = tmp_path / "watchdog"
+    device.touch()
+    watchdogs = Watchdogs(device)
+    watchdogs.stroke()
+    watchdogs.stroke()
+    watchdogs.end()
+    assert device.read_bytes() == b"\0\0V"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"pid": "x"}', b"[" * 100_000, b'{"deaths_s": 3}'])
+def test_a_damaged_record_of_the_supervisor_is_one_of_no_deaths(content, tmp_path):
+    (tmp_path / "record.json").write_bytes(content)
+    assert CrashLog.read(tmp_path / "record.json") == CrashLog()
+
+
+def test_crashes_are_forgotten_in_time():
+    log, config = CrashLog(), WatchdogConfig(crashes=2, window_s=100.0)
+    for at_s in (0.0, 150.0, 300.0):
+        log.note("exit code 1", True, at_s, config.window_s)
+        assert log.fallback(config) == ""
+    log.note("exit code 1", True, 310.0, config.window_s)
+    assert log.fallback(config) == "last good model"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"events": 1}', b'{"events": [[1]]}'])
+def test_damaged_last_words_are_none(content, tmp_path):
+    (tmp_path / last_words.FILE).write_bytes(content)
+    assert last_words.read(tmp_path) is None
