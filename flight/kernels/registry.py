@@ -200,7 +200,87 @@ NETWORKS = (
     ),
 )  # fmt: skip
 
-KERNELS: tuple[Kernel, ...] = (*MACHINE, *CODECS, *NETWORKS)
+# Features of cells, the statistics that learners keep of chips, and linear algebra in double precision.
+_EMBEDDING = "const float *z, const float *weights, const float *offset"
+_CELLS = "int64 n, int64 n_features, int64 n_units, int64 padded"
+STATISTICS = (
+    Kernel("embed", "native.features", f"{_EMBEDDING}, float *phi, float *work, {_CELLS}"),
+    Kernel("logarithms", "native.features", "float *x, int64 n", small=True),
+    Kernel(
+        "absorb",
+        "native.moments",
+        "const uint8 *chips, const int64 *windows, const float *weights, const float *offset, const int64 *lattice, "
+        "const int64 *members, const int64 *shares, int64 *sums, int64 *second, int32 *ints, float *floats, float *z, "
+        "float *work, float *mean, double *cells, int64 n, int64 rows, int64 cols, int64 bands, int64 n_windows, "
+        "int64 raw, int64 n_features, int64 n_units, int64 padded, int64 n_members, int64 n_sums",
+    ),
+)
+_SIZES = "int64 m, int64 n, int64 depth"
+_TRIDIAGONAL = "const double *d, const double *e"
+
+
+def _solver(name: str, module: str, signature: str, returns: str = "void") -> Kernel:
+    """A kernel that runs when labels change, not with every chip: small is as fast."""
+    return Kernel(name, f"native.{module}", signature, returns, small=True)
+
+
+ALGEBRA = (
+    _solver("dot", "linalg", "const double *a, const double *b, int64 n", "double"),
+    _solver("product", "linalg", f"const double *a, const double *b, double *c, {_SIZES}"),
+    _solver("gram", "linalg", "const double *a, double *c, int64 n, int64 depth"),
+    _solver("factor", "linalg", "double *a, double *left, int64 n", "int64"),
+    _solver("inverse_of_factor", "linalg", "const double *a, double *c, int64 n"),
+    _solver("solve_factored", "linalg", "const double *a, double *b, double *left, int64 n, int64 m"),
+    _solver("orthonormal", "linalg", "double *a, double *left, int64 n"),
+    _solver("tridiagonal", "eigen", "double *a, double *d, double *e, double *scale, double *work, int64 n"),
+    _solver(
+        "reflect", "eigen",
+        "const double *a, const double *scale, double *x, double *work, int64 n, int64 m, int64 turned"
+    ),
+    _solver(
+        "solve_shifted", "eigen",
+        f"{_TRIDIAGONAL}, const double *shifts, const double *b, double *x, double *work, int64 n, int64 m, "
+        "int64 n_shifts",
+    ),
+    _solver("greatest_values", "eigen", f"{_TRIDIAGONAL}, double *values, double *work, int64 n, int64 m"),
+    _solver(
+        "vectors", "eigen",
+        f"{_TRIDIAGONAL}, const double *values, double *rows, double *work, int64 n, int64 m",
+    ),
+)  # fmt: skip
+
+# The head of the default learner: what it sees of a chip as a whole, its loss, and the search for its weights.
+_RECORDS = "const uint8 *records, const float *scale, const float *low"
+HEAD = (
+    _solver(
+        "describe", "context",
+        f"{_RECORDS}, const int64 *some, float *descriptions, float *work, int64 n, int64 record_bytes, int64 n_cells, "
+        "int64 k, int64 n_some",
+    ),
+    _solver(
+        "project_cells", "context",
+        f"{_RECORDS}, const int64 *places, const float *weights, const float *offset, const float *turn, "
+        "const float *start, float *cells, float *work, int64 n, int64 record_bytes, int64 n_places, int64 k, "
+        "int64 n_units, int64 padded, int64 n_values, int64 width",
+    ),
+    _solver(
+        "objective", "mixnet",
+       "const double *x, const float *cells, const float *context, const float *start, const float *matching, "
+        "const float *target, const float *weight, double *gradient, float *floats, int64 n, int64 n_cells, int64 k, "
+        "int64 n_context, int64 n_classes, int64 n_bags, double entropy, double penalty", "double",
+    ),
+    _solver(
+        "shares", "mixnet",
+        "const float *phi, int64 phi_row, const float *weights, const float *chip, float *q, float *work, int64 n, "
+        "int64 k, int64 n_classes",
+    ),
+    _solver(
+        "direction", "lbfgs",
+        "const double *gradient, const double *steps, const double *turns, double *q, double *shares, int64 n, int64 m",
+    ),
+)  # fmt: skip
+
+KERNELS: tuple[Kernel, ...] = (*MACHINE, *CODECS, *NETWORKS, *STATISTICS, *ALGEBRA, *HEAD)
 BY_NAME = {kernel.name: kernel for kernel in KERNELS}
 
 

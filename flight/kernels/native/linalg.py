@@ -1,0 +1,197 @@
+"""Dense linear algebra in double precision: products, Cholesky factors, orthogonal bases, shifted systems.
+
+Matrices are stored row by row, and inner loops run along rows without a sum across them: compilers may take several
+elements at a time, and no order of adding changes. A factor R of a symmetric positive definite matrix A is upper
+triangular, with R' R = A.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from flight.kernels.native.language import carray, fma64, helper
+
+
+@helper
+def add_four(out: Any, a: Any, b: Any, c: Any, d: Any, wa: float, wb: float, wc: float, wd: float) -> None:
+    """``out += wa a + wb b + wc c + wd d``, of rows of one length."""
+    for j in range(len(out)):
+        out[j] = fma64(wd, d[j], fma64(wc, c[j], fma64(wb, b[j], fma64(wa, a[j], out[j]))))
+
+
+@helper
+def add_one(out: Any, a: Any, wa: float) -> None:
+    """``out += wa a``."""
+    for j in range(len(out)):
+        out[j] = fma64(wa, a[j], out[j])
+
+
+@helper
+def add_rows(out: Any, left: Any, rows: Any, start: int, stop: int, first: int, last: int) -> None:
+    """``out += left[start:stop] @ rows[start:stop]`` for one row `out`, in columns `first` to `last`."""
+    part, k = out[first:last], start
+    while k + 4 <= stop:
+        a, b, c, d = rows[k], rows[k + 1], rows[k + 2], rows[k + 3]
+        add_four(
+            part, a[first:last], b[first:last], c[first:last], d[first:last],
+            left[k], left[k + 1], left[k + 2], left[k + 3],
+        )  # fmt: skip
+        k += 4
+    while k < stop:
+        add_one(part, rows[k][first:last], left[k])
+        k += 1
+
+
+@helper
+def dot_of(a: Any, b: Any, first: int, last: int) -> float:
+    """Sum of products, as eight interleaved sums."""
+    s0, s1, s2, s3, s4, s5, s6, s7 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    i = first
+    while i + 8 <= last:
+        s0, s1 = fma64(a[i], b[i], s0), fma64(a[i + 1], b[i + 1], s1)
+        s2, s3 = fma64(a[i + 2], b[i + 2], s2), fma64(a[i + 3], b[i + 3], s3)
+        s4, s5 = fma64(a[i + 4], b[i + 4], s4), fma64(a[i + 5], b[i + 5], s5)
+        s6, s7 = fma64(a[i + 6], b[i + 6], s6), fma64(a[i + 7], b[i + 7], s7)
+        i += 8
+    while i < last:
+        s0 = fma64(a[i], b[i], s0)
+        i += 1
+    return ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
+
+
+def dot(a: Any, b: Any, n: int) -> float:
+    """Sum of products of `a` and `b` (n,)."""
+    return dot_of(carray(a, n), carray(b, n), 0, n)
+
+
+def product(a: Any, b: Any, c: Any, m: int, n: int, depth: int) -> None:
+    """Write ``a b`` to `c`: (m, depth) and (depth, n) to (m, n)."""
+    left, right, out = carray(a, (m, depth)), carray(b, (depth, n)), carray(c, (m, n))
+    for i in range(m):
+        for j in range(n):
+            out[i, j] = 0.0
+        add_rows(out[i], left[i], right, 0, depth, 0, n)
+
+
+def gram(a: Any, c: Any, n: int, depth: int) -> None:
+    """Write ``a' a`` of `a` (depth, n) to `c` (n, n)."""
+    x, out = carray(a, (depth, n)), carray(c, (n, n))
+    for i in range(n):
+        for j in range(n):
+            out[i, j] = 0.0
+    k = 0
+    while k + 4 <= depth:
+        p, q, r, s = x[k], x[k + 1], x[k + 2], x[k + 3]
+        for i in range(n):
+            add_four(out[i][i:n], p[i:n], q[i:n], r[i:n], s[i:n], p[i], q[i], r[i], s[i])
+        k += 4
+    while k < depth:
+        for i in range(n):
+            add_one(out[i][i:n], x[k][i:n], x[k, i])
+        k += 1
+    for i in range(n):
+        for j in range(i):
+            out[i, j] = out[j, i]
+
+
+def factor(a: Any, left: Any, n: int) -> int:
+    """Replace `a` (n, n) by its factor R, zeros below the diagonal; 0, or -1 if it is not positive definite.
+
+    `left` is (n,) of scratch.
+    """
+    R, column = carray(a, (n, n)), carray(left, n)
+    for i in range(n):
+        for k in range(i):
+            column[k] = -R[k, i]
+        add_rows(R[i], column, R, 0, i, i, n)
+        if not R[i, i] > 0.0:
+            return -1
+        scale = 1.0 / math.sqrt(R[i, i])
+        for j in range(i, n):
+            R[i, j] *= scale
+        for j in range(i):
+            R[i, j] = 0.0
+    return 0
+
+
+def inverse_of_factor(a: Any, c: Any, n: int) -> None:
+    """Write the inverse of the factor `a` (n, n), upper triangular as well, to `c`."""
+    R, out = carray(a, (n, n)), carray(c, (n, n))
+    for back in range(n):
+        i = n - 1 - back
+        for j in range(n):
+            out[i, j] = 0.0
+        add_rows(out[i], R[i], out, i + 1, n, i + 1, n)
+        scale = 1.0 / R[i, i]
+        out[i, i] = scale
+        for j in range(i + 1, n):
+            out[i, j] *= -scale
+
+
+def solve_factored(a: Any, b: Any, left: Any, n: int, m: int) -> None:
+    """Replace `b` (n, m) by the x with ``R' R x = b``, given the factor R in `a` (n, n); `left` (n,) is scratch."""
+    R, x, column = carray(a, (n, n)), carray(b, (n, m)), carray(left, n)
+    for i in range(n):
+        for k in range(i):
+            column[k] = -R[k, i]
+        add_rows(x[i], column, x, 0, i, 0, m)
+        scale = 1.0 / R[i, i]
+        for j in range(m):
+            x[i, j] *= scale
+    for back in range(n):
+        i = n - 1 - back
+        for k in range(i + 1, n):
+            column[k] = -R[i, k]
+        add_rows(x[i], column, x, i + 1, n, 0, m)
+        scale = 1.0 / R[i, i]
+        for j in range(m):
+            x[i, j] *= scale
+
+
+def orthonormal(a: Any, left: Any, n: int) -> None:
+    """Replace columns of `a` (n, n) by Q of its QR factors, by Householder reflections; `left` (n, 2) is scratch.
+
+    As in LAPACK, a diagonal element of R has the sign opposite to what was there before its reflection.
+    """
+    Q, both = carray(a, (n, n)), carray(left, (2, n))
+    scale, sums = both[0], both[1]
+    for k in range(n):
+        norm = 0.0
+        for i in range(k + 1, n):
+            norm = fma64(Q[i, k], Q[i, k], norm)
+        head = Q[k, k]
+        scale[k] = 0.0
+        if norm > 0.0:
+            full = math.sqrt(fma64(head, head, norm))
+            beta = -full if head >= 0.0 else full
+            scale[k] = (beta - head) / beta
+            for i in range(k + 1, n):
+                Q[i, k] /= head - beta
+        _reflect(Q, scale[k], sums, k, k + 1, n)
+    for back in range(n):
+        k = n - 1 - back
+        for j in range(k + 1, n):
+            Q[k, j] = 0.0
+        _reflect(Q, scale[k], sums, k, k + 1, n)
+        for i in range(k + 1, n):
+            Q[i, k] *= -scale[k]
+        Q[k, k] = 1.0 - scale[k]
+
+
+@helper
+def _reflect(Q: Any, scale: float, sums: Any, k: int, first: int, n: int) -> None:
+    """Reflect rows from k on of columns from `first` on, by the vector in column k below its leading 1."""
+    for j in range(first, n):
+        sums[j] = Q[k, j]
+    for i in range(k + 1, n):
+        v = Q[i, k]
+        for j in range(first, n):
+            sums[j] = fma64(v, Q[i, j], sums[j])
+    for j in range(first, n):
+        sums[j] *= -scale
+        Q[k, j] += sums[j]
+    for i in range(k + 1, n):
+        v = Q[i, k]
+        for j in range(first, n):
+            Q[i, j] = fma64(v, sums[j], Q[i, j])
