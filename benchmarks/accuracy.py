@@ -16,6 +16,7 @@ from benchmarks.rows import Row, summary
 from benchmarks.splits import SPLITS, NoSplitError, resplit
 from flight.clock import cpu_s
 from flight.learn import LEARNERS, Learner
+from flight.learn.arithmetic import Arithmetic
 from flight.learn.features import CellFeatures
 from flight.learn.metrics import SCORES, ScoreSums
 from flight.learn.ridge import fit
@@ -247,7 +248,7 @@ def _linear(imagery: Imagery, table: NDArray[np.float32]) -> Soft:
     bags = np.array([b for b in np.unique(first[train]) if not np.isnan(table[b, 0])])
     X = np.stack([simple[train & (first == b)].mean(axis=0) for b in bags])
     weight = np.array([np.count_nonzero(train & (first == b)) for b in bags], np.float64)
-    m = fit(X, table[bags].astype(np.float64), weight, np.eye(X.shape[1]), bags.astype(np.int64), 0)
+    m = fit(X, table[bags].astype(np.float64), weight, np.eye(X.shape[1]), bags.astype(np.int64), 0, Arithmetic())
     return lambda index: project(m.p_mean + (simple[index] - m.x_mean) @ m.V)
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flight.learn.records import spread
+from flight.learn.lattice import spread
+
+if TYPE_CHECKING:
+    from flight.learn.arithmetic import Arithmetic
 
 MAX_AXES = 100
 _MAX_CORRELATED = 28  # statistics whose correlations are taken; all of three bands'
 _LEAST_VARIANCE = 1e-4
-_LEAST = np.float32(1e-3)
+_LEAST = 1e-3
 
 
 def describe(cells: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -25,12 +28,17 @@ def describe(cells: NDArray[np.float32]) -> NDArray[np.float32]:
     x = cells - mean[:, None]
     deviation = np.sqrt(np.maximum(np.einsum("nij,nij->nj", x, x) / np.float32(n_cells), np.float32(_LEAST_VARIANCE)))
     x /= deviation[:, None]
-    some = spread(k, _MAX_CORRELATED)
+    some = correlated(k)
     rows, cols = np.triu_indices(len(some), 1)
     correlations = np.empty((n, len(rows)), np.float32)
     for i, chip in enumerate(x[:, :, some]):
         correlations[i] = (chip.T @ chip)[rows, cols] / np.float32(n_cells)
     return np.concatenate([mean, np.log(deviation), correlations], axis=1)
+
+
+def correlated(k: int) -> NDArray[np.int64]:
+    """Which of `k` statistics have their correlations taken, ascending."""
+    return spread(k, _MAX_CORRELATED)
 
 
 def length(k: int) -> int:
@@ -47,21 +55,22 @@ class Axes(NamedTuple):
         basis: (m, n_axes); (description - centre) @ basis has unit variance along each axis.
     """
 
-    centre: NDArray[np.float32]
-    basis: NDArray[np.float32]
+    centre: NDArray[np.float64]
+    basis: NDArray[np.float64]
 
 
-def axes(descriptions: NDArray[np.float32], n_axes: int) -> tuple[Axes, NDArray[np.float32]]:
-    """Up to `n_axes` principal axes of `descriptions` (n, m), fewer than n and up to m, and places along them.
+def axes(descriptions: NDArray[np.float32], n_axes: int, arithmetic: Arithmetic) -> tuple[Axes, NDArray[np.float64]]:
+    """Up to `n_axes` principal axes of `descriptions` (n, m), fewer than n and up to m, and places (n, n_axes) there.
 
-    No label is used. The descriptions are overwritten.
+    No label is used.
     """
-    x = descriptions
-    centre = x.mean(axis=0)
+    x = descriptions.astype(np.float64)
+    centre = arithmetic.mean(x)
     x -= centre
-    scale = np.sqrt(np.einsum("ij,ij->j", x, x) / np.float32(len(x))) + _LEAST
+    scale = np.sqrt(arithmetic.mean(x * x)) + _LEAST
     x /= scale
-    values, Q = np.linalg.eigh(x.T @ x / np.float32(len(x)))
-    some = slice(len(values) - min(n_axes, len(x) - 1, len(values)), None)
-    turn = Q[:, some] / (np.sqrt(np.maximum(values[some], 0)) + _LEAST)
-    return Axes(centre, turn / scale[:, None]), x @ turn
+    gram = arithmetic.gram(x)
+    gram /= len(x)
+    values, Q = arithmetic.greatest(gram, min(n_axes, len(x) - 1, len(gram)))
+    turn = Q / (np.sqrt(np.maximum(values, 0.0)) + _LEAST)
+    return Axes(centre, turn / scale[:, None]), arithmetic.product(x, turn)

@@ -7,8 +7,11 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
+from flight.learn import mixnet
+from flight.learn.arithmetic import Arithmetic
 from flight.learn.counter import generator
 from flight.learn.features import LEVEL, LOG_GRADIENT, LOG_STD, CellFeatures
+from flight.learn.lattice import Lattice
 
 _STREAM = 1
 KNOTS = 0.5
@@ -24,14 +27,13 @@ class Embedding:
         digest: 16 hexadecimal digits that name the features, their standardisation and the random weights.
     """
 
-    def __init__(self, features: CellFeatures, n_units: int, seed: int) -> None:
+    def __init__(self, features: CellFeatures, n_units: int, seed: int, arithmetic: Arithmetic) -> None:
         self.features, self.n_units = features, n_units
         self.n_out = n_units + features.n_features
         rng = generator(seed, _STREAM)
-        self._W = _directions(features.n_features, n_units, rng).astype(np.float32)
+        self._W = _directions(features.n_features, n_units, rng, arithmetic).astype(np.float32)
         self._a = rng.uniform(-KNOTS, KNOTS, n_units).astype(np.float32)
-        self._phi = np.empty((features.n_cells, self.n_out), np.float32)
-        self._mean = np.full(features.n_cells, 1.0 / features.n_cells, np.float32)
+        self._phi: NDArray[np.float32] | None = None
         self._top, self._low = self._ranges()
         constants = repr((LEVEL, LOG_STD, LOG_GRADIENT, features.windows, features.bands, n_units)).encode()
         self.digest = hashlib.sha256(constants + self._W.tobytes() + self._a.tobytes()).hexdigest()[:16]
@@ -39,11 +41,22 @@ class Embedding:
     @property
     def n_bytes(self) -> int:
         """Bytes of the random weights and of the working buffer."""
-        return int(self._W.nbytes + self._a.nbytes + self._phi.nbytes)
+        return int(self._W.nbytes + self._a.nbytes + (0 if self._phi is None else self._phi.nbytes))
 
-    def cells(self, chip: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Embeddings (n_cells, n_out) of the cells of `chip`; the array is reused by the next call."""
-        return self.embed(self.features(chip), self._phi)
+    def cells(self, chip: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Embeddings (n_cells, n_out) of the cells of `chip`, in an array that the next call uses again; their mean."""
+        phi = self.embed(self.features(chip), self._buffer())
+        return phi, np.full(len(phi), 1.0 / len(phi), np.float32) @ phi
+
+    def summary(self, chip: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Features (n_cells, n_features) of the cells of `chip`, in an array used again; the mean of the embeddings."""
+        phi, mean = self.cells(chip)
+        return phi[:, self.n_units :], mean
+
+    def _buffer(self) -> NDArray[np.float32]:
+        if self._phi is None:
+            self._phi = np.empty((self.features.n_cells, self.n_out), np.float32)
+        return self._phi
 
     def embed(self, z: NDArray[np.float32], out: NDArray[np.float32]) -> NDArray[np.float32]:
         """Embeddings of features z (n, n_features), written to `out` (n, n_out)."""
@@ -54,10 +67,26 @@ class Embedding:
         out[:, self.n_units :] = z
         return out
 
-    def mean(self, phi: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Mean (n_out,) of a chip's cells."""
-        result: NDArray[np.float32] = self._mean @ phi
-        return result
+    def inputs(
+        self, lattice: Lattice, some: NDArray[np.int64], mean: NDArray[np.float64], rotation: NDArray[np.float64],
+        places: NDArray[np.float32], start: NDArray[np.float32],
+    ) -> mixnet.Inputs:  # fmt: skip
+        """What a head is trained on.
+
+        Args:
+            lattice: cells of n chips.
+            some: (n_cells,), which cells of each chip.
+            mean, rotation: (n_values,), (n_values, n_features): what is taken from the last values of an embedding, and
+                how they are then turned.
+            places: (n, n_context), where chips are among chips.
+            start: (n, classes), scores that do not depend on weights.
+        """
+        centre, turn = mean.astype(np.float32), rotation.astype(np.float32)
+        phi = np.empty((len(some), self.n_out), np.float32)
+        cells = np.empty((len(start), len(some), turn.shape[1]), np.float32)
+        for i, of_chip in enumerate(cells):
+            np.matmul(self.embed(lattice.cells(i)[0, some], phi)[:, -len(mean) :] - centre, turn, out=of_chip)
+        return mixnet.Inputs(cells, places, start)
 
     def encode(self, mean: NDArray[np.float32]) -> NDArray[np.uint8]:
         """A chip's mean embedding at 8 bits a value; units are companded by a square root, as most are small."""
@@ -84,10 +113,10 @@ class Embedding:
         return np.concatenate([units, self.features.top]), low
 
 
-def _directions(n_features: int, n_units: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def _directions(n_features: int, n_units: int, rng: np.random.Generator, arithmetic: Arithmetic) -> NDArray[np.float64]:
     """Gaussian columns (n_features, n_units) of mean square length 1, orthogonal in blocks of `n_features`."""
     blocks = []
     for _ in range(-(-n_units // n_features)):
-        Q = np.linalg.qr(rng.standard_normal((n_features, n_features)))[0]
+        Q = arithmetic.orthonormal(rng.standard_normal((n_features, n_features)))
         blocks.append(Q * np.sqrt(rng.chisquare(n_features, n_features) / n_features))
     return np.concatenate(blocks, axis=1)[:, :n_units]

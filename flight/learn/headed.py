@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flight.learn import checks, context, lbfgs, matching, mixnet, ridge
+from flight.learn import checks, context, lbfgs, mixnet, ridge
 from flight.learn.base import NotReadyError
+from flight.learn.compiled import CompiledInputs
+from flight.learn.lattice import Lattice
 from flight.learn.pool import Municipalities, PooledMoments
 from flight.learn.records import Records
 from flight.learn.reservoir import Reservoir
@@ -29,7 +30,7 @@ _MAX_FEATURES = 128
 class Given(NamedTuple):
     """What training reads of the reservoir's chips, and how it is read."""
 
-    inputs: mixnet.Inputs
+    inputs: mixnet.Inputs | CompiledInputs
     mean: NDArray[np.float64]  # (n_values,), of cells' embeddings
     rotation: NDArray[np.float64]  # (n_values, n_features); (embedding - mean) @ rotation are the head's features
     axes: context.Axes
@@ -109,7 +110,7 @@ class Headed(PooledMoments):
         if self.chip_shape_ is None:
             return 0
         kept: list[NDArray[Any]] = [*(self._final or ()), *(self._search or ())]
-        kept += [*self._given.inputs, self._given.rotation, self._given.axes.basis] if self._given else []
+        kept += [*self._given.inputs.arrays, self._given.rotation, self._given.axes.basis] if self._given else []
         return super().n_bytes + self._reservoir.n_bytes + sum(a.nbytes for a in kept)
 
     def summarise(self, chips: object) -> NDArray[np.uint8]:
@@ -128,8 +129,8 @@ class Headed(PooledMoments):
         result = np.empty((len(codes), n_classes), np.float32)
         phi = np.empty((len(self._records.lattice), self._embedding.n_out), np.float32)
         for i in range(len(codes)):
-            lattice, mean = self._records.cells(codes[i : i + 1]), self._records.means(codes[i : i + 1])[0]
-            result[i] = self._apply(self._embedding.embed(lattice[0], phi), mean, lattice).mean(axis=0)
+            kept, mean = self._records.kept(codes[i : i + 1]), self._records.means(codes[i : i + 1])[0]
+            result[i] = self._apply(self._embedding.embed(kept.cells(0)[0], phi), mean, kept).mean(axis=0)
         return result
 
     def _begin(self, shape: tuple[int, ...]) -> None:
@@ -151,8 +152,7 @@ class Headed(PooledMoments):
     def _encode(self, chips: NDArray[np.uint8]) -> NDArray[np.uint8]:
         records = np.empty((len(chips), self._records.n_bytes), np.uint8)
         for i, chip in enumerate(chips):
-            phi = self._embedding.cells(chip)
-            records[i] = self._records.encode(phi[:, self._embedding.n_units :], self._embedding.mean(phi))
+            records[i] = self._records.encode(*self._embedding.summary(chip))
         return records
 
     def _restart(self) -> None:
@@ -163,11 +163,11 @@ class Headed(PooledMoments):
         given = self._prepare()
 
         def objective(x: lbfgs.Vector) -> tuple[float, lbfgs.Vector]:
-            return mixnet.objective(x, given.inputs, given.loss, self.penalty)
+            return given.inputs.objective(x, given.loss, self.penalty)
 
         search = self._search or lbfgs.begin(objective, np.zeros(given.inputs.n_weights))
         for _ in range(steps):
-            search = lbfgs.iterate(objective, search)
+            search = lbfgs.iterate(objective, search, self._arithmetic)
         self._search = search
         self._step += steps
         if self._step == self.n_steps:
@@ -176,9 +176,10 @@ class Headed(PooledMoments):
     def _fold(self, x: NDArray[np.float64], given: Given) -> None:
         """Fold centring, rotation and axes into the weights; training is over."""
         V, bias, U = given.inputs.unpack(x)
-        cells = given.rotation @ V
-        chips = given.axes.basis @ (_CONTEXT * U)
-        bias = bias + given.prior - given.mean @ cells - given.axes.centre @ chips
+        product = self._arithmetic.product
+        cells = product(given.rotation, V)
+        chips = product(given.axes.basis, _CONTEXT * U)
+        bias = bias + given.prior - product(given.mean[None], cells)[0] - product(given.axes.centre[None], chips)[0]
         parts = ((_SHARPNESS * part).astype(np.float32) for part in (cells, bias, chips))
         self._final, self._given = Final(*parts), None
 
@@ -190,18 +191,24 @@ class Headed(PooledMoments):
                 self._map = self._closed_form(known, metric)
             means = self._records.means(self._reservoir.chips)
             loss = self._loss(known, means, metric)
-            prior = np.log(np.maximum(known.weight @ known.labels, _LEAST_SHARE))
+            prior = self._arithmetic.logs(np.maximum(self._arithmetic.mean(known.labels, known.weight), _LEAST_SHARE))
             start = prior + self._held_out(known, means, metric) if self.leans else np.tile(prior, (len(means), 1))
-            axes, chips = self._read_chips()
+            kept = self._records.kept(self._reservoir.chips)
+            axes, places = context.axes(self._arithmetic.describe(kept), self._n_axes, self._arithmetic)
             mean, rotation = self._features_of_cells(metric)
-            inputs = mixnet.Inputs(self._read_cells(mean, rotation), chips, start.astype(np.float32))
-            self._given = Given(inputs, mean, rotation, axes, prior, loss)
+            some, places = self._records.some(round(self.cells_per_chip**0.5)), np.float32(_CONTEXT) * places
+            inputs = self._embedding.inputs(
+                kept, some, mean, rotation, places.astype(np.float32), start.astype(np.float32)
+            )
+            self._given = Given(inputs, mean, rotation, axes, prior, inputs.ready(loss))
         return self._given
 
     def _closed_form(self, known: Municipalities, metric: NDArray[np.float64]) -> ridge.LinearMap:
         """The ridge regression of `flight.learn.ridge` on the last `_n_values` values; others have no weight."""
         n = self._n_values
-        part = ridge.fit(known.means[:, -n:], known.labels, known.weight, metric[-n:, -n:], known.index, self.seed)
+        part = ridge.fit(
+            known.means[:, -n:], known.labels, known.weight, metric[-n:, -n:], known.index, self.seed, self._arithmetic
+        )
         return self._padded(part, known.means)
 
     def _padded(self, part: ridge.LinearMap, means: NDArray[np.float64]) -> ridge.LinearMap:
@@ -211,31 +218,8 @@ class Headed(PooledMoments):
     def _features_of_cells(self, metric: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean of cells' embeddings, and the rotation that makes the head's features of them."""
         n = self._n_values
-        values, Q = np.linalg.eigh(metric[-n:, -n:])
-        some = slice(-_MAX_FEATURES, None)
-        return self._cell_mean()[-n:], Q[:, some] * (values[some] * values[-1]) ** -0.25
-
-    def _lattices(self) -> Iterator[NDArray[np.float32]]:
-        """Statistics (1, n_lattice, k) of each kept chip; all at once would take 8 MB."""
-        return (self._records.cells(record[None]) for record in self._reservoir.chips)
-
-    def _read_chips(self) -> tuple[context.Axes, NDArray[np.float32]]:
-        """The axes of the kept chips, and where each chip is along them (n, n_axes), in units of `_CONTEXT`."""
-        descriptions = np.empty((len(self._reservoir), context.length(self._embedding.features.n_features)), np.float32)
-        for description, lattice in zip(descriptions, self._lattices(), strict=True):
-            description[:] = context.describe(lattice)[0]
-        axes, places = context.axes(descriptions, self._n_axes)
-        return axes, np.asarray(np.float32(_CONTEXT) * places, np.float32)
-
-    def _read_cells(self, mean: NDArray[np.float64], rotation: NDArray[np.float64]) -> NDArray[np.float32]:
-        """The head's features (n, n_cells, n_features) of some cells of the kept chips."""
-        centre, turn = mean.astype(np.float32), rotation.astype(np.float32)
-        some = self._records.some(round(self.cells_per_chip**0.5))
-        phi = np.empty((len(some), self._embedding.n_out), np.float32)
-        cells = np.empty((len(self._reservoir), len(some), turn.shape[1]), np.float32)
-        for of_chip, lattice in zip(cells, self._lattices(), strict=True):
-            np.matmul(self._embedding.embed(lattice[0, some], phi)[:, -len(mean) :] - centre, turn, out=of_chip)
-        return cells
+        values, Q = self._arithmetic.greatest(metric[-n:, -n:], min(n, _MAX_FEATURES))
+        return self._cell_mean()[-n:], Q / np.sqrt(np.sqrt(values * values[-1]))
 
     def _held_out(
         self, known: Municipalities, means: NDArray[np.float64], metric: NDArray[np.float64]
@@ -245,19 +229,21 @@ class Headed(PooledMoments):
         A head is to rely on the closed form as far as it can be relied on elsewhere, not where it was fitted.
         """
         n, penalty = self._n_values, self._solution().penalty
-        fold = matching.fold_of(known.index, self.seed)
-        maps = matching.out_of_fold(known.means[:, -n:], known.labels, known.weight, metric[-n:, -n:], fold, penalty)
+        fold = ridge.fold_of(known.index, self.seed)
+        maps = ridge.out_of_fold(
+            known.means[:, -n:], known.labels, known.weight, metric[-n:, -n:], fold, penalty, self._arithmetic
+        )
         lean = self._lean(means)
         first = self._reservoir.bags[:, 0]
         at = np.minimum(np.searchsorted(known.index, first), len(known.index) - 1)
         of_chip = np.where(known.index[at] == first, fold[at], -1)
         for k, m in enumerate(maps):
-            lean[of_chip == k] = _LEAN * ((means[of_chip == k, -n:] - m.x_mean) @ m.V)
+            lean[of_chip == k] = _LEAN * self._arithmetic.product(means[of_chip == k, -n:] - m.x_mean, m.V)
         return lean
 
     def _lean(self, means: NDArray[np.floating]) -> NDArray[np.float64]:
         m = self._solution()
-        return np.asarray(_LEAN * ((means - m.x_mean) @ m.V))
+        return np.asarray(_LEAN * self._arithmetic.product(np.atleast_2d(means) - m.x_mean, m.V))
 
     def _shares(self, known: Municipalities) -> NDArray[np.float64]:
         """How much of each kept chip lies in each labelled municipality: (n_bags, n_chips)."""
@@ -272,31 +258,29 @@ class Headed(PooledMoments):
     def _loss(self, known: Municipalities, means: NDArray[np.float64], metric: NDArray[np.float64]) -> mixnet.ChipLoss:
         """The loss of proportions of the kept chips, whose embeddings are `means`."""
 
-    def _apply(
-        self, phi: NDArray[np.float32], mean: NDArray[np.floating], lattice: NDArray[np.float32]
-    ) -> NDArray[np.floating]:
+    def _apply(self, phi: NDArray[np.float32], mean: NDArray[np.floating], lattice: Lattice) -> NDArray[np.floating]:
         """Class proportions (n_cells, n_classes) of a chip's cells.
 
         Args:
             phi: (n_cells, n_out), embeddings of the cells.
             mean: (n_out,), of the whole chip.
-            lattice: (1, n_lattice, k), statistics of the cells that its record keeps.
+            lattice: the cells that its record keeps.
         """
         if self._final is None:
             raise NotReadyError(f"{self.name} has no final weights: call train")
         final = self._final
-        chip = final.bias + context.describe(lattice)[0] @ final.chips
+        chip = final.bias + self._arithmetic.product(self._arithmetic.describe(lattice), final.chips)[0]
         if self.leans:
-            chip = chip + _SHARPNESS * self._lean(mean)
-        return mixnet.softmax(phi[:, -len(final.cells) :] @ final.cells + chip.astype(np.float32))
+            chip = chip + _SHARPNESS * self._lean(mean)[0]
+        return self._arithmetic.proportions(phi, final.cells, chip.astype(np.float32))
 
     def _predict_chip(self, chip: NDArray[np.uint8]) -> NDArray[np.float64]:
         return np.asarray(self._predict_cells(chip).mean(axis=(0, 1)))
 
     def _predict_cells(self, chip: NDArray[np.uint8]) -> NDArray[np.float64]:
-        phi = self._embedding.cells(chip)
+        phi, mean = self._embedding.cells(chip)
         lattice = self._records.rounded(phi[:, self._embedding.n_units :])
-        cells = self._apply(phi, self._embedding.mean(phi), lattice)
+        cells = self._apply(phi, mean, lattice)
         return cells.reshape(*self._map_shape(), -1).astype(np.float64)
 
     def _weight_arrays(self) -> list[NDArray[Any]]:

@@ -49,11 +49,10 @@ class Hybrid(Headed):
         )
 
     def _loss(self, known: Municipalities, means: NDArray[np.float64], metric: NDArray[np.float64]) -> mixnet.ChipLoss:
-        target = self._pseudo_labels(known, means)
-        return lambda q: mixnet.target_loss(q, target)
+        return mixnet.Targets(self._pseudo_labels(known, means))
 
     def _pseudo_labels(self, known: Municipalities, means: NDArray[np.float64]) -> NDArray[np.float32]:
         shares = self._shares(known)
         shift = known.labels - self._scores(known.means)
-        total = np.maximum(shares.sum(axis=0), 1e-9)[:, None]
-        return project(self._scores(means) + shares.T @ shift / total).astype(np.float32)
+        total = np.maximum(self._arithmetic.row_sums(shares.T), 1e-9)
+        return project(self._scores(means) + self._arithmetic.product(shares.T, shift) / total).astype(np.float32)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from flight.learn.arithmetic import Arithmetic
 
 Vector = NDArray[np.float64]
 Objective = Callable[[Vector], tuple[float, Vector]]
@@ -45,18 +48,18 @@ def begin(objective: Objective, x: Vector) -> Search:
     return Search(x, np.array([value]), gradient, none, none, np.zeros(1))
 
 
-def iterate(objective: Objective, at: Search) -> Search:
+def iterate(objective: Objective, at: Search, arithmetic: Arithmetic) -> Search:
     """One iteration: Nocedal and Wright, "Numerical Optimization" (2006), algorithms 7.4 and 7.5, halting by Armijo."""
     if at.over[0]:
         return at
     value = float(at.value[0])
-    direction = _direction(at)
-    slope = float(at.gradient @ direction)
+    ascent = arithmetic.direction(at)
+    slope = arithmetic.dot(at.gradient, ascent)
     if slope <= 0:
-        direction, slope = at.gradient, float(at.gradient @ at.gradient)
+        ascent, slope = at.gradient, arithmetic.dot(at.gradient, at.gradient)
     length = 1.0
     for _ in range(_MAX_TRIALS):
-        x = at.x - length * direction
+        x = at.x - length * ascent
         found, gradient = objective(x)
         if found <= value - _SUFFICIENT * length * slope:
             break
@@ -65,13 +68,13 @@ def iterate(objective: Objective, at: Search) -> Search:
         return at._replace(over=np.ones(1))
     step, turn = x - at.x, gradient - at.gradient
     steps, turns = at.steps, at.turns
-    if step @ turn > _LEAST_CURVATURE:
+    if arithmetic.dot(step, turn) > _LEAST_CURVATURE:
         steps, turns = (np.concatenate([a, b[None]])[-MEMORY:] for a, b in ((steps, step), (turns, turn)))
     over = np.array([float(value - found < _TOLERANCE * max(1.0, abs(value)))])
     return Search(x, np.array([found]), gradient, steps, turns, over)
 
 
-def _direction(at: Search) -> Vector:
+def direction(at: Search) -> Vector:
     """The inverse Hessian, as the last steps show it, times the gradient."""
     q = at.gradient.copy()
     if not len(at.steps):

@@ -6,15 +6,12 @@ and what the closed form says of its chip. V, U and the bias are trained; a chip
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
-ChipLoss = Callable[[Array], tuple[float, Array]]
-"""Proportions of chips (n_chips, classes) to a loss and its gradient for them."""
 ENTROPY = 0.05  # of the mean entropy of cells, in nats: a cell is of few classes, mostly of one
 FLOOR = 1e-3
 _TINY = np.float32(1e-6)
@@ -44,26 +41,32 @@ class Inputs(NamedTuple):
         """Length of a vector of weights."""
         return int((self.cells.shape[2] + 1 + self.context.shape[1]) * self.start.shape[1])
 
+    @property
+    def arrays(self) -> tuple[NDArray[np.float32], ...]:
+        """Everything that takes memory."""
+        return tuple(self)
 
-def objective(
-    x: NDArray[np.float64], given: Inputs, loss: ChipLoss, penalty: float
-) -> tuple[float, NDArray[np.float64]]:
-    """Loss, `ENTROPY` times the cells' mean entropy and `penalty` times squared weights; and the gradient for `x`."""
-    V, bias, U = given.unpack(x.astype(given.cells.dtype))
-    n, n_cells, k = given.cells.shape
-    flat = given.cells.reshape(n * n_cells, k)
-    q = softmax((flat @ V).reshape(n, n_cells, -1) + (given.start + given.context @ U + bias)[:, None])
-    value, d_chips = loss(q.mean(axis=1))
-    d_cells = (d_chips / n_cells).astype(q.dtype)[:, None]
-    logs = np.log(np.maximum(q, _TINY))
-    entropy = -(q * logs).sum(axis=2, keepdims=True)
-    d_scores = q * (d_cells - (q * d_cells).sum(axis=2, keepdims=True))
-    d_scores -= (ENTROPY / (n * n_cells)) * q * (logs + entropy)
-    rows, chips = d_scores.reshape(n * n_cells, -1), d_scores.sum(axis=1)
-    gradient = np.concatenate([flat.T @ rows + 2 * penalty * V, chips.sum(axis=0)[None], given.context.T @ chips])
-    gradient[k + 1 :] += 2 * penalty * U
-    value += ENTROPY * float(entropy.mean()) + penalty * float((V * V).sum() + (U * U).sum())
-    return value, gradient.astype(np.float64).ravel()
+    def ready(self, loss: ChipLoss) -> ChipLoss:
+        """`loss` as `objective` takes it."""
+        return loss
+
+    def objective(self, x: NDArray[np.float64], loss: ChipLoss, penalty: float) -> tuple[float, NDArray[np.float64]]:
+        """Loss, `ENTROPY` times the cells' mean entropy and `penalty` times squared weights; the gradient for `x`."""
+        V, bias, U = self.unpack(x.astype(self.cells.dtype))
+        n, n_cells, k = self.cells.shape
+        flat = self.cells.reshape(n * n_cells, k)
+        q = softmax((flat @ V).reshape(n, n_cells, -1) + (self.start + self.context @ U + bias)[:, None])
+        value, d_chips = loss(q.mean(axis=1))
+        d_cells = (d_chips / n_cells).astype(q.dtype)[:, None]
+        logs = np.log(np.maximum(q, _TINY))
+        entropy = -(q * logs).sum(axis=2, keepdims=True)
+        d_scores = q * (d_cells - (q * d_cells).sum(axis=2, keepdims=True))
+        d_scores -= (ENTROPY / (n * n_cells)) * q * (logs + entropy)
+        rows, chips = d_scores.reshape(n * n_cells, -1), d_scores.sum(axis=1)
+        gradient = np.concatenate([flat.T @ rows + 2 * penalty * V, chips.sum(axis=0)[None], self.context.T @ chips])
+        gradient[k + 1 :] += 2 * penalty * U
+        value += ENTROPY * float(entropy.mean()) + penalty * float((V * V).sum() + (U * U).sum())
+        return value, gradient.astype(np.float64).ravel()
 
 
 def softmax(scores: Array) -> Array:
@@ -74,25 +77,39 @@ def softmax(scores: Array) -> Array:
     return scores
 
 
-def matched_loss(q: Array, matching: Array, target: Array, weight: Array) -> tuple[float, Array]:
-    """Weighted divergence of municipalities' labels from their matched predictions, in nats, and its gradient.
+class Matched(NamedTuple):
+    """Weighted divergence of municipalities' labels from their matched predictions, in nats.
 
     ``sum_b weight_b sum_c p_bc (log p_bc - log u_bc)``, where u = matching q may leave the simplex a little, so that
     ``- p + u`` is added (the generalised divergence) and u is held above `FLOOR`.
 
-    Args:
-        q: (n_chips, classes), predictions.
+    Attributes:
         matching: (n_bags, n_chips), as `flight.learn.matching.match` makes it.
         target: (n_bags, classes), labels.
         weight: (n_bags,), sums to 1.
     """
-    u = np.maximum(matching @ q, FLOOR)
-    known = np.where(target > 0, target, 1)
-    value = float((weight[:, None] * (target * (np.log(known) - np.log(u)) - target + u)).sum())
-    return value, matching.T @ (weight[:, None] * (1 - target / u))
+
+    matching: NDArray[np.float32]
+    target: NDArray[np.float32]
+    weight: NDArray[np.float32]
+
+    def __call__(self, q: Array) -> tuple[float, Array]:
+        """The loss of predictions q (n_chips, classes), and its gradient for them."""
+        u, weight = np.maximum(self.matching @ q, FLOOR), self.weight[:, None]
+        known = np.where(self.target > 0, self.target, 1)
+        value = float((weight * (self.target * (np.log(known) - np.log(u)) - self.target + u)).sum())
+        return value, self.matching.T @ (weight * (1 - self.target / u))
 
 
-def target_loss(q: Array, target: Array) -> tuple[float, Array]:
-    """Mean over chips of the squared distance to each chip's own target (n_chips, classes), and its gradient."""
-    d = q - target
-    return float((d * d).sum() / len(q)), 2 * d / len(q)
+class Targets(NamedTuple):
+    """Mean over chips of the squared distance to each chip's own target (n_chips, classes)."""
+
+    target: NDArray[np.float32]
+
+    def __call__(self, q: Array) -> tuple[float, Array]:
+        """The loss of predictions q (n_chips, classes), and its gradient for them."""
+        d = q - self.target
+        return float((d * d).sum() / len(q)), 2 * d / len(q)
+
+
+ChipLoss = Matched | Targets

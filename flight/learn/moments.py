@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flight.learn import checks, ridge
+from flight.learn import arithmetic, checks, ridge
 from flight.learn.base import Learner, NotReadyError
+from flight.learn.compiled import CompiledEmbedding
 from flight.learn.embedding import Embedding
 from flight.learn.features import CellFeatures, check_chip_shape, window_matrix
 from flight.learn.simplex import project
@@ -85,7 +86,7 @@ class Moments(Learner):
             raise NotReadyError("moments cannot summarise yet: no chips have been given: call partial_fit")
         result = np.empty((len(images), self._embedding.n_out), np.uint8)
         for i, chip in enumerate(images):
-            result[i] = self._embedding.encode(self._embedding.mean(self._embedding.cells(chip)))
+            result[i] = self._embedding.encode(self._embedding.summary(chip)[1])
         return result
 
     def predict_summaries(self, summaries: object) -> NDArray[np.float32]:
@@ -99,14 +100,18 @@ class Moments(Learner):
     def _begin(self, shape: tuple[int, ...]) -> None:
         self.chip_shape_ = check_chip_shape(shape)
         features = self._features(self.chip_shape_)
-        self._embedding = Embedding(features, self.n_units, self.seed)
+        self._arithmetic = arithmetic.of(self.backend)
+        if self.backend.compiled:
+            self._embedding: Embedding = CompiledEmbedding(features, self.n_units, self.seed, self.backend)
+        else:
+            self._embedding = Embedding(features, self.n_units, self.seed, self._arithmetic)
         n = self._embedding.n_out
         rows, cols = (np.linspace(0, side - 1, _LATTICE).astype(int) for side in (features.rows, features.cols))
         self._lattice = (rows[:, None] * features.cols + cols).ravel()
         self._smooth = tuple(window_matrix(side, _SMOOTH_CELLS) / _SMOOTH_CELLS for side in self._map_shape())
         self._index = np.empty(0, np.int64)  # municipalities seen, ascending
         self._sums = np.empty((0, n + 1), np.int64)  # of embeddings, and of weights in the last column
-        self._second = np.zeros((n + 1, n + 1), np.int64)  # of [embedding, 1] of lattice cells
+        self._second = np.zeros((n + 1, n + 1), np.int64)  # of [embedding, 1] of lattice cells, upper triangle
 
     def _features(self, shape: tuple[int, int, int]) -> CellFeatures:
         return CellFeatures(shape)
@@ -124,18 +129,25 @@ class Moments(Learner):
         chips, bags, weights = chips[taught], bags[taught], weights[taught]
         self._open(np.unique(bags[bags >= 0]))
         shares = np.rint(weights * _WEIGHT_UNIT).astype(np.int64)
+        if isinstance(self._embedding, CompiledEmbedding):
+            members = np.where((bags >= 0) & (shares > 0), np.searchsorted(self._index, bags), -1)
+            self._embedding.absorb(chips, self._lattice, members, shares, self._sums, self._second)
+        else:
+            self._absorb_blocks(chips, bags, shares)
+        self._restart()
+
+    def _absorb_blocks(self, chips: NDArray[np.uint8], bags: NDArray[np.int64], shares: NDArray[np.int64]) -> None:
         for start in range(0, len(chips), _BLOCK):
             block = chips[start : start + _BLOCK]
             cells = np.ones((len(block) * len(self._lattice), self._embedding.n_out + 1))
             for i, chip in enumerate(block):
-                phi = self._embedding.cells(chip)
-                self._add(self._embedding.mean(phi), bags[start + i], shares[start + i])
+                phi, mean = self._embedding.cells(chip)
+                self._add(mean, bags[start + i], shares[start + i])
                 at = slice(i * len(self._lattice), (i + 1) * len(self._lattice))
                 cells[at, :-1] = phi[self._lattice]
             np.rint(cells[:, :-1] * _CELL_UNIT, out=cells[:, :-1])
             np.clip(cells[:, :-1], -_CELL_LIMIT, _CELL_LIMIT, out=cells[:, :-1])
-            self._second += (cells.T @ cells).astype(np.int64)  # exact: integers below 2^53
-        self._restart()
+            self._second += np.triu(cells.T @ cells).astype(np.int64)  # exact: integers below 2^53
 
     def _open(self, municipalities: NDArray[np.int64]) -> None:
         """Make room for municipalities that were not seen before, keeping them in order."""
@@ -169,27 +181,27 @@ class Moments(Learner):
         known = self._labelled()
         sums = self._sums[known].astype(np.float64)
         P = self.labels_[self._index[known]].astype(np.float64)  # type: ignore[index]  # _labelled has checked
-        P /= P.sum(axis=1, keepdims=True)
+        P /= self._arithmetic.row_sums(P)
         X, weight = sums[:, :-1] / sums[:, -1:], sums[:, -1]
-        self._map = ridge.fit(X, P, weight, self._metric(), self._index[known], self.seed)
+        self._map = ridge.fit(X, P, weight, self._metric(), self._index[known], self.seed, self._arithmetic)
 
     def _metric(self) -> NDArray[np.float64]:
         """Covariance of the lattice cells' embeddings, plus a little of the identity."""
-        count, mean = float(self._second[-1, -1]), self._cell_mean()
-        second = self._second[:-1, :-1] / (count * _CELL_UNIT**2)
+        count, mean, upper = float(self._second[-1, -1]), self._cell_mean(), self._second[:-1, :-1]
+        second = (upper + np.triu(upper, 1).T) / (count * _CELL_UNIT**2)
         return second - np.outer(mean, mean) + _RIDGE * np.eye(len(mean))
 
     def _cell_mean(self) -> NDArray[np.float64]:
         """Mean embedding of the lattice cells."""
-        return np.asarray(self._second[-1, :-1] / (float(self._second[-1, -1]) * _CELL_UNIT))
+        return np.asarray(self._second[:-1, -1] / (float(self._second[-1, -1]) * _CELL_UNIT))
 
     def _proportions(self, mean: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Class proportions (..., n_classes) at mean embeddings (..., n_out)."""
+        """Class proportions (n, n_classes) at mean embeddings (n, n_out), or one as (n_out,)."""
         return project(self._scores(mean))
 
     def _scores(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
         m = self._solution()
-        return np.asarray(m.p_mean + self.sharpness * ((x - m.x_mean) @ m.V))
+        return np.asarray(m.p_mean + self.sharpness * self._arithmetic.product(np.atleast_2d(x) - m.x_mean, m.V))
 
     def _solution(self) -> ridge.LinearMap:
         if self._map is None:
@@ -197,11 +209,11 @@ class Moments(Learner):
         return self._map
 
     def _predict_chip(self, chip: NDArray[np.uint8]) -> NDArray[np.float64]:
-        return self._proportions(self._embedding.mean(self._embedding.cells(chip)))
+        return np.asarray(self._proportions(self._embedding.summary(chip)[1])[0])
 
     def _predict_cells(self, chip: NDArray[np.uint8]) -> NDArray[np.float64]:
-        phi = self._embedding.cells(chip)
-        whole = self._proportions(self._embedding.mean(phi))
+        phi, mean = self._embedding.cells(chip)
+        whole = self._proportions(mean)[0]
         rows, cols = self._smooth
         scores = self._scores(phi).reshape(*self._map_shape(), -1)
         scores = cols @ (rows @ scores.reshape(len(rows), -1)).reshape(scores.shape)
@@ -242,7 +254,6 @@ class Moments(Learner):
         self._sums = take(arrays, "sums", "int64", (len(self._index), n + 1))
         upper = np.triu_indices(n + 1)
         self._second[upper] = take(arrays, "second", "int64", (len(upper[0]),))
-        self._second.T[upper] = self._second[upper]
         taught, rest = divmod(int(self._second[-1, -1]), len(self._lattice))
         if rest or not 0 <= taught <= self.n_chips_:
             raise StateError(f"state array second: counts {taught} chips, {self.n_chips_} were given")

@@ -114,8 +114,8 @@ class PooledMoments(Moments):
         order = np.argsort(index)
         index, weight = index[order], weight[order].astype(np.float64)
         labels = self.labels_[index].astype(np.float64)
-        labels /= labels.sum(axis=1, keepdims=True)
-        return Municipalities(index, self._resting.wake(codes[order]), labels, weight / weight.sum())
+        labels /= self._arithmetic.row_sums(labels)
+        return Municipalities(index, self._resting.wake(codes[order]), labels, self._arithmetic.normalised(weight))
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return super()._arrays() | self._resting.arrays() | {"latest": self._latest}

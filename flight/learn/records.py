@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flight.learn.embedding import Embedding
+from flight.learn.lattice import Lattice, spread
 from flight.learn.resting import offsets
 
 CELL_BYTES = 4096
@@ -47,13 +48,13 @@ class Records:
         tail = np.clip(np.rint((mean + self._offset) * _MEAN_UNIT), 0, 65535).astype("<u2").view(np.uint8)
         return np.concatenate([self._codes(cells).ravel(), tail])
 
-    def rounded(self, cells: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Statistics (1, n_lattice, k) as `cells` of the record of a chip with statistics `cells` (n_cells, k)."""
-        return self._decoded(self._codes(cells)[None])
+    def kept(self, records: NDArray[np.uint8]) -> Lattice:
+        """The cells that `records` (n, n_bytes) keep."""
+        return Lattice(np.ascontiguousarray(records), self._scale, self._low, len(self.lattice), self.n_statistics)
 
-    def cells(self, records: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Statistics (n, n_lattice, k) of the lattice's cells."""
-        return self._decoded(records[:, : self._n_cell_bytes].reshape(len(records), len(self.lattice), -1))
+    def rounded(self, cells: NDArray[np.float32]) -> Lattice:
+        """What the record of a chip with statistics `cells` (n_cells, k) keeps of them."""
+        return self.kept(self._codes(cells).reshape(1, -1))
 
     def means(self, records: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Mean embeddings (n, n_out)."""
@@ -63,15 +64,3 @@ class Records:
     def _codes(self, cells: NDArray[np.float32]) -> NDArray[np.uint8]:
         codes = np.rint((cells[self.lattice] - self._low) / self._scale)
         return np.asarray(np.clip(codes, 0, 255), np.uint8)
-
-    def _decoded(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
-        cells = codes.astype(np.float32)
-        cells *= self._scale
-        cells += self._low
-        return cells
-
-
-def spread(n: int, side: int) -> NDArray[np.int64]:
-    """`side` of `n` positions, or all if there are fewer, evenly spread."""
-    side = min(n, side)
-    return (2 * np.arange(side) + 1) * n // (2 * side)

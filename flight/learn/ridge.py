@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from flight.learn.arithmetic import Arithmetic
 from flight.learn.counter import splitmix64
 
 Matrix = NDArray[np.float64]
@@ -23,20 +24,9 @@ class LinearMap(NamedTuple):
     penalty: float
 
 
-class _Spectrum(NamedTuple):
-    """A weighted, centred least-squares problem, diagonalised: V = basis (eigenvalues + penalty)^-1 target."""
-
-    x_mean: Matrix
-    p_mean: Matrix
-    basis: Matrix
-    eigenvalues: Matrix
-    target: Matrix
-
-    def solve(self, penalty: float) -> Matrix:
-        return self.basis @ (self.target / (self.eigenvalues + penalty)[:, None])
-
-
-def fit(X: Matrix, P: Matrix, weight: Matrix, S: Matrix, index: NDArray[np.int64], seed: int) -> LinearMap:
+def fit(
+    X: Matrix, P: Matrix, weight: Matrix, S: Matrix, index: NDArray[np.int64], seed: int, arithmetic: Arithmetic
+) -> LinearMap:
     """Minimise sum_b w_b |p_b - p_mean - (x_b - x_mean) V|^2 + penalty tr(V' S V).
 
     The penalty, in half decades from 1e-6 to 1, is the one that predicts held-out municipalities best in five folds.
@@ -48,32 +38,50 @@ def fit(X: Matrix, P: Matrix, weight: Matrix, S: Matrix, index: NDArray[np.int64
         S: (d, d) symmetric and positive definite, the metric.
         index: (n,) municipality numbers, which with `seed` decide the folds.
         seed: seed of the folds.
+        arithmetic: what to compute with.
     """
-    whiten = np.linalg.inv(np.linalg.cholesky(S)).T
-    Z = X @ whiten
-    folds = min(FOLDS, len(Z))
-    fold = np.argsort(np.argsort(splitmix64(index, seed))) % max(folds, 1)
+    whiten = arithmetic.whitening(S)
+    Z = arithmetic.product(X, whiten)
+    fold = fold_of(index, seed)
     error = np.zeros(len(PENALTIES))
-    for k in range(folds if folds > 1 else 0):
+    for k in range(int(fold.max()) + 1 if len(index) > 1 else 0):
         out = fold == k
-        part = _spectrum(Z[~out], P[~out], weight[~out])
-        projected, p = (Z[out] - part.x_mean) @ part.basis, P[out] - part.p_mean
-        for j, penalty in enumerate(PENALTIES):
-            residual = projected @ (part.target / (part.eigenvalues + penalty)[:, None]) - p
-            error[j] += weight[out] @ (residual * residual).sum(axis=1)
+        x_mean, p_mean, maps = _solve(Z[~out], P[~out], weight[~out], PENALTIES, arithmetic)
+        centred, p, held_out = Z[out] - x_mean, P[out] - p_mean, weight[out]
+        for j, V in enumerate(maps):
+            residual = arithmetic.product(centred, V) - p
+            error[j] += arithmetic.dot(held_out, arithmetic.row_sums(residual * residual)[:, 0])
     penalty = float(PENALTIES[np.argmin(error)])
-    whole = _spectrum(Z, P, weight)
-    x_mean = weight @ X / weight.sum()
-    return LinearMap(x_mean, whole.p_mean, whiten @ whole.solve(penalty), penalty)
+    p_mean, (V,) = _solve(Z, P, weight, np.array([penalty]), arithmetic)[1:]
+    return LinearMap(arithmetic.mean(X, arithmetic.normalised(weight)), p_mean, arithmetic.product(whiten, V), penalty)
 
 
-def _spectrum(Z: Matrix, P: Matrix, weight: Matrix) -> _Spectrum:
-    share = weight / weight.sum()
-    x_mean, p_mean = share @ Z, share @ P
+def fold_of(index: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """The fold (n,) of each municipality; 0 for all where there is only one."""
+    return np.argsort(np.argsort(splitmix64(index, seed))) % max(1, min(FOLDS, len(index)))
+
+
+def out_of_fold(
+    X: Matrix, P: Matrix, weight: Matrix, S: Matrix, fold: NDArray[np.int64], penalty: float, arithmetic: Arithmetic
+) -> list[LinearMap]:
+    """For each fold, the regression of `fit` on the other folds (on all if there is but one), at a given penalty."""
+    whiten = arithmetic.whitening(S)
+    Z, maps = arithmetic.product(X, whiten), []
+    for k in range(int(fold.max()) + 1):
+        use = fold != k
+        if not use.any():
+            use = ~use
+        p_mean, (V,) = _solve(Z[use], P[use], weight[use], np.array([penalty]), arithmetic)[1:]
+        x_mean = arithmetic.mean(X[use], arithmetic.normalised(weight[use]))
+        maps.append(LinearMap(x_mean, p_mean, arithmetic.product(whiten, V), penalty))
+    return maps
+
+
+def _solve(
+    Z: Matrix, P: Matrix, weight: Matrix, penalties: Matrix, arithmetic: Arithmetic
+) -> tuple[Matrix, Matrix, Matrix]:
+    """Weighted means of Z and P, and the coefficients (n_penalties, d, c) of the centred problem."""
+    share = arithmetic.normalised(weight)
+    x_mean, p_mean = arithmetic.mean(Z, share), arithmetic.mean(P, share)
     root = np.sqrt(share)[:, None]
-    A, Y = (Z - x_mean) * root, (P - p_mean) * root
-    if len(A) <= A.shape[1]:
-        values, Q = np.linalg.eigh(A @ A.T)
-        return _Spectrum(x_mean, p_mean, A.T @ Q, np.maximum(values, 0.0), Q.T @ Y)
-    values, Q = np.linalg.eigh(A.T @ A)
-    return _Spectrum(x_mean, p_mean, Q, np.maximum(values, 0.0), Q.T @ (A.T @ Y))
+    return x_mean, p_mean, arithmetic.ridge((Z - x_mean) * root, (P - p_mean) * root, penalties)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from learn_world import DATA, world
 
 from flight.learn import Moments
+from flight.learn.arithmetic import Arithmetic
 from flight.learn.embedding import Embedding
 from flight.learn.features import CellFeatures
 from flight.learn.ridge import PENALTIES, fit
@@ -67,7 +68,7 @@ def test_ridge_satisfies_the_normal_equations_of_its_objective():
         X, P = rng.standard_normal((n, d)), rng.dirichlet(np.ones(3), n)
         weight, root = rng.integers(1, 9, n).astype(float), rng.standard_normal((d, d))
         S = root @ root.T + np.eye(d)
-        found = fit(X, P, weight, S, np.arange(n), 0)
+        found = fit(X, P, weight, S, np.arange(n), 0, Arithmetic())
         w = (weight / weight.sum())[:, None]
         A, Y = X - (w * X).sum(axis=0), P - (w * P).sum(axis=0)
         direct = np.linalg.solve(A.T @ (w * A) + found.penalty * S, A.T @ (w * Y))
@@ -80,13 +81,13 @@ def test_cross_validation_shrinks_noise_and_not_signal():
     X, index, weight = rng.standard_normal((60, 10)), np.arange(60), np.ones(60)
     signal = 0.5 + 0.05 * np.stack([X[:, 0], -X[:, 0]], axis=1)
     noise = rng.dirichlet(np.ones(2), 60)
-    assert fit(X, signal, weight, np.eye(10), index, 0).penalty == PENALTIES[0]
-    assert fit(X, noise, weight, np.eye(10), index, 0).penalty == PENALTIES[-1]
+    assert fit(X, signal, weight, np.eye(10), index, 0, Arithmetic()).penalty == PENALTIES[0]
+    assert fit(X, noise, weight, np.eye(10), index, 0, Arithmetic()).penalty == PENALTIES[-1]
 
 
 def test_the_code_of_a_mean_embedding_is_accurate_to_a_hundredth():
-    embed = Embedding(CellFeatures((24, 24, 3)), 256, 0)
-    means = np.stack([embed.mean(embed.cells(chip)) for chip in EARTH.chips])
+    embed = Embedding(CellFeatures((24, 24, 3)), 256, 0, Arithmetic())
+    means = np.stack([embed.summary(chip)[1] for chip in EARTH.chips])
     decoded = embed.decode(np.stack([embed.encode(mean) for mean in means]))
     assert np.abs(decoded - means).mean() < 0.01
 

@@ -7,13 +7,14 @@ import pytest
 from learn_world import DATA, SIDE, quick, world
 
 from flight.learn import Moments, Swath, context, lbfgs, load_state, mixnet, pool
+from flight.learn.arithmetic import Arithmetic
 from flight.learn.embedding import Embedding
 from flight.learn.features import WIDE_WINDOWS_CELLS, CellFeatures
 from flight.learn.headed import MAX_PARAMETERS
-from flight.learn.matching import fold_of, match, out_of_fold
+from flight.learn.matching import match
 from flight.learn.records import Records
 from flight.learn.resting import Resting
-from flight.learn.ridge import fit
+from flight.learn.ridge import fit, fold_of, out_of_fold
 
 EARTH = world()
 
@@ -132,7 +133,7 @@ def test_matched_weights_reproduce_municipalities_better_than_their_own_kept_chi
     prior = np.where(
         own.any(axis=1, keepdims=True), own / np.maximum(own.sum(axis=1, keepdims=True), 1), 1 / kept.sum()
     )
-    weights = match(means, chips[kept], prior, np.eye(6) / 100)
+    weights = match(means, chips[kept], prior, np.eye(6) / 100, Arithmetic())
     unseen = np.sin(chips[:, 0]) + chips[:, 1]  # a function that matching was not told of
     truth = np.stack([unseen[bag == b].mean() for b in range(30)])
     assert np.abs(weights @ unseen[kept] - truth).mean() < 0.5 * np.abs(prior @ unseen[kept] - truth).mean()
@@ -142,7 +143,7 @@ def test_matched_weights_reproduce_municipalities_better_than_their_own_kept_chi
 def test_matching_with_nothing_to_mend_is_the_prior():
     rng = np.random.Generator(np.random.PCG64(3))
     kept, prior = rng.standard_normal((12, 4)), rng.dirichlet(np.ones(12), 3)
-    np.testing.assert_allclose(match(prior @ kept, kept, prior, np.eye(4)), prior, atol=1e-12)
+    np.testing.assert_allclose(match(prior @ kept, kept, prior, np.eye(4), Arithmetic()), prior, atol=1e-12)
 
 
 def test_a_fold_is_predicted_by_the_ridge_regression_of_the_others():
@@ -153,8 +154,8 @@ def test_a_fold_is_predicted_by_the_ridge_regression_of_the_others():
     fold = fold_of(index, 0)
     assert np.bincount(fold).tolist() == [8] * 5
     use = fold != 2
-    alone = fit(X[use], P[use], weight[use], S, index[use], 0)
-    found = out_of_fold(X, P, weight, S, fold, alone.penalty)[2]
+    alone = fit(X[use], P[use], weight[use], S, index[use], 0, Arithmetic())
+    found = out_of_fold(X, P, weight, S, fold, alone.penalty, Arithmetic())[2]
     np.testing.assert_allclose(found.V, alone.V, atol=1e-9)
     np.testing.assert_allclose(found.p_mean, alone.p_mean)
 
@@ -166,14 +167,8 @@ def test_gradients_agree_with_differences(loss):
     matching, labels, goal = rng.dirichlet(np.ones(6), 4), rng.dirichlet(np.ones(3), 4), rng.dirichlet(np.ones(3), 6)
 
     def value(x):
-        return mixnet.objective(
-            x,
-            given,
-            (lambda q: mixnet.matched_loss(q, matching, labels, np.full(4, 0.25)))
-            if loss == "matched"
-            else (lambda q: mixnet.target_loss(q, goal)),
-            0.01,
-        )
+        matched = mixnet.Matched(matching, labels, np.full(4, 0.25))
+        return given.objective(x, matched if loss == "matched" else mixnet.Targets(goal), 0.01)
 
     x = rng.standard_normal(given.n_weights)
     gradient = value(x)[1]
@@ -188,7 +183,7 @@ def test_the_search_finds_the_least_of_a_skewed_valley():
 
     search = lbfgs.begin(rosenbrock, np.array([-1.2, 1.0]))
     for _ in range(80):
-        search = lbfgs.iterate(rosenbrock, search)
+        search = lbfgs.iterate(rosenbrock, search, Arithmetic())
     np.testing.assert_allclose(search.x, 1, atol=1e-3)
     assert search.over[0]
 
@@ -210,18 +205,17 @@ def test_descriptions_hold_the_correlations_of_cells():
 def test_along_each_axis_chips_have_unit_variance_and_no_correlation(n):
     rng = np.random.Generator(np.random.PCG64(8))
     x = (rng.standard_normal((n, 50)) @ rng.standard_normal((50, 50))).astype(np.float32)
-    found, along = context.axes(x.copy(), 10)
+    found, along = context.axes(x.copy(), 10, Arithmetic())
     np.testing.assert_allclose((x - found.centre) @ found.basis, along, atol=1e-3)
     np.testing.assert_allclose(along.T @ along / n, np.eye(10), atol=0.01)
 
 
 def test_a_record_gives_back_statistics_and_mean():
-    embedding = Embedding(CellFeatures((SIDE, SIDE, 3), WIDE_WINDOWS_CELLS, raw=False), 64, 0)
+    embedding = Embedding(CellFeatures((SIDE, SIDE, 3), WIDE_WINDOWS_CELLS, raw=False), 64, 0, Arithmetic())
     records = Records(embedding)
-    phi = embedding.cells(EARTH.chips[5])
-    cells, mean = phi[:, 64:], embedding.mean(phi)
+    cells, mean = embedding.summary(EARTH.chips[5])
     record = records.encode(cells, mean)[None]
-    assert np.abs(records.cells(record)[0] - cells[records.lattice]).max() < 0.02
+    assert np.abs(records.kept(record).cells(0)[0] - cells[records.lattice]).max() < 0.02
     assert np.abs(records.means(record)[0] - mean).max() < 2e-4
     table = Resting(64, embedding.n_out)
     assert np.abs(table.wake(table.rest(mean[None].astype(float))) - mean).max() < 1.1e-3
