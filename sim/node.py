@@ -45,7 +45,7 @@ WIRING: Wires = wires(
     (("camera", "flight"), ("flight", "camera")),
 )
 SPEC, OVERPASSES, FILES, KEYS, CONFIG = "mission.json", "overpasses.npz", "uplink", "keys.toml", "flight.toml"
-CAPTURE = "radio.pcapng"
+BUNDLE, CAPTURE = "kernels.bundle", "radio.pcapng"
 
 
 def write_spec(plan: Plan, directory: Path, keys: KeyRing) -> None:
