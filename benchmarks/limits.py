@@ -21,7 +21,7 @@ FMA, BANDWIDTH = "FMA peak", "memory bandwidth"
 NO_KERNELS = "needs compiled kernels: pip install 'swath[jit]', or --bundle FILE"
 _LANES = 16
 _CHAINS = (12, 6, 3)
-_STEPS = 20_000
+_STEPS = 500_000  # of a chain in a call, beside which the call itself is nothing
 _TRIAD_FLOATS = 1 << 23  # 32 MiB an array, larger than the last-level caches of boards
 _CHOOSE_ROUNDS = 5
 
