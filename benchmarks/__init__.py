@@ -3,9 +3,16 @@
 import os
 import sys
 
-# numpy's OpenBLAS reads these when it is loaded: a stray processor name or cache size would slow every figure, and a
-# flight process has one thread. Where numpy is loaded already, children must compute as this process does.
+# Libraries read these when they are loaded: a stray processor name or cache size would slow every figure, and a flight
+# process has one thread. Where numpy is loaded already, children must compute as this process does.
 if "numpy" not in sys.modules:
     for _name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
         os.environ.pop(_name, None)
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    for _name in (
+        "OPENBLAS_NUM_THREADS",
+        "OMP_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "BLIS_NUM_THREADS",
+        "VECLIB_MAXIMUM_THREADS",
+    ):
+        os.environ[_name] = "1"

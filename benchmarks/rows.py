@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-import platform
 import shlex
 import statistics
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import Machine, versions
 from flight.clock import wall_s
 
 
@@ -65,12 +61,12 @@ def rate(name: str, unit: str, amount: float, work: Callable[[], object], repeat
     return Row(name, statistics.median(rates), unit, None, repeats, spread)
 
 
-def report(benchmark: str, rows: Sequence[Row], arguments: Sequence[str]) -> dict[str, Any]:
+def report(benchmark: str, rows: Sequence[Row], arguments: Sequence[str], machine: Machine) -> dict[str, Any]:
     """The object for machines."""
     return {
         "benchmark": benchmark,
         "command": shlex.join(["python", "-m", "benchmarks", *arguments]),
-        "machine": machine(),
+        "machine": machine.describe(),
         "versions": versions(),
         "rows": [row.as_json() for row in rows],
     }
@@ -85,52 +81,10 @@ def table(rows: Sequence[Row]) -> str:
             lines.append(f"{row.name:<{width}}  not measured: {row.why}")
             continue
         spread = f" ± {row.spread:.3g}" if row.spread is not None else ""
-        other = f"   {row.against[0]}: {row.against[1]:.4g}" if row.against else ""
+        other = f"   {_compared(row.value, *row.against)}" if row.against else ""
         lines.append(f"{row.name:<{width}}  {row.value:>10.4g}{spread:<10} {row.unit}{other}".rstrip())
     return "\n".join(lines)
 
 
-def machine() -> dict[str, Any]:
-    """Processor, cores, system, and the kernel that the linear algebra library chose."""
-    model = platform.processor()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [
-            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
-        ]
-        model = names[0] if names else model
-    return {
-        "processor": model or platform.machine(),
-        "architecture": platform.machine(),
-        "cores": os.cpu_count(),
-        "system": platform.platform(),
-        "blas_kernel": _blas_kernel(),
-        "blas_threads": os.environ.get("OPENBLAS_NUM_THREADS"),
-    }
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python, swath and what it computes with."""
-    found = {"python": platform.python_version()}
-    for name in ("swath", "numpy", "numba"):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
-
-
-def _blas_kernel() -> str | None:
-    """The name of OpenBLAS's kernel in this process, asked of the library itself; None if there is no OpenBLAS."""
-    maps = Path("/proc/self/maps")
-    paths = (
-        {line.split()[-1] for line in maps.read_text().splitlines() if "openblas" in line} if maps.exists() else set()
-    )
-    for path in sorted(paths):
-        library = ctypes.CDLL(path)
-        for symbol in ("scipy_openblas_get_corename64_", "scipy_openblas_get_corename", "openblas_get_corename"):
-            function = getattr(library, symbol, None)
-            if function is not None:
-                function.restype = ctypes.c_char_p
-                return str(function().decode())
-    return None
+def _compared(value: float, name: str, other: float) -> str:
+    return f"{value / other:.3g} x {name} {other:.4g}" if other else f"{name}: 0"

@@ -53,6 +53,16 @@ def arithmetic(backend: Backend, folder: Path) -> bytes:
     return y.tobytes()
 
 
+def limits(backend: Backend, folder: Path) -> bytes:
+    """Chains of fused multiply-adds of each length, and a triad."""
+    x = (1 + drawn(3 * 192, 13, 1 << 20)).astype(np.float32).reshape(3, 12, 16) / np.float32(1 << 20)
+    for values, chains in zip(x, (12, 6, 3), strict=True):
+        backend.fma_chains(values, 0.75, 0.125, chains, 9)
+    sums = np.zeros(192, np.float32)
+    backend.triad(sums, x[0].ravel(), x[1].ravel(), 0.3, 192)
+    return x.tobytes() + sums.tobytes()
+
+
 def coded_content(backend: Backend, folder: Path) -> bytes:
     """Text and numbers through the range coder and back."""
     raw = b"municipality, share\n" * 8 + drawn(300, 2, 1 << 40).astype("<i8").tobytes()[:1200]
@@ -153,7 +163,7 @@ def densities(backend: Backend, folder: Path) -> bytes:
     return b"".join(part.astype("<f8").tobytes() for part in found)
 
 
-COMPILED: dict[str, Check] = {"arithmetic": arithmetic, "densities": densities}
+COMPILED: dict[str, Check] = {"arithmetic": arithmetic, "densities": densities, "limits": limits}
 EXACT: dict[str, Check] = {
     "content": coded_content,
     "region": region_file,

@@ -149,6 +149,8 @@ def _flight(plan: Plan, directory: Path, sockets: Path, common: list[str]) -> Ch
     where = {port.name: port.endpoint for port in node.ports("flight", sockets)}
     arguments = ["-m", "flight.cli", "run", "--state", str(directory / "flight"), *common]
     arguments += ["--keys", str(spec / node.KEYS), "--config", str(spec / node.CONFIG)]
+    if (spec / node.BUNDLE).exists():
+        arguments += ["--bundle", str(spec / node.BUNDLE)]
     arguments += ["--radio", where["radio"], "--camera", where["camera"], *hop.protection(sockets, "flight")]
     if plan.scenario.power.enabled:
         arguments += ["--board", where["board"]]

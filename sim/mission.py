@@ -17,6 +17,7 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
+from flight.bundle import Bundle, pack
 from flight.clock import ScaledClock, unix_s, wall_s
 from flight.learn import Learner, load_state
 from flight.link import product
@@ -63,7 +64,11 @@ Observer = Callable[[View], None]
 
 
 class Mission:
-    """Flies `plan` in `directory`, which is cleared of an earlier mission's files."""
+    """Flies `plan` in `directory`, which is cleared of an earlier mission's files.
+
+    `bundle` holds the kernels of flight, if its configuration may want some that were compiled ahead of time; it is
+    sealed anew, with the mission's keys. It is for processes, not for one process.
+    """
 
     def __init__(
         self,
@@ -74,6 +79,7 @@ class Mission:
         tcp: bool = False,
         board: Board | None = None,
         rate: float | None = None,
+        bundle: Bundle | None = None,
         observer: Observer = lambda view: None,
     ) -> None:
         self.plan = plan
@@ -83,6 +89,7 @@ class Mission:
         self.board = board
         self.fleet: Fleet
         self.rate = rate
+        self.bundle = bundle
         self.observer = observer
         self.samples: list[Sample] = []
         self.marks: list[Mark] = []
@@ -125,6 +132,8 @@ class Mission:
         (self.directory / "spec").mkdir(parents=True)
         keys = KeyRing.generate(os.urandom) if self.board is None else KeyRing.load(self.board.keys / flatsat.KEYS)
         node.write_spec(self.plan, self.directory / "spec", keys)
+        if self.bundle is not None:
+            (self.directory / "spec" / node.BUNDLE).write_bytes(pack(self.bundle.manifest, self.bundle.files, keys))
 
     def _fly(self, fleet: Fleet) -> None:
         self.lockstep = lockstep = Lockstep(fleet.nodes, node.WIRING, on_death=lambda name: self._died(name, "died"))

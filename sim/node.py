@@ -47,7 +47,7 @@ WIRING: Wires = wires(
     (("board", "flight"), ("flight", "board")),
 )
 SPEC, OVERPASSES, FILES, KEYS, CONFIG = "mission.json", "overpasses.npz", "uplink", "keys.toml", "flight.toml"
-CAPTURE = "radio.pcapng"
+BUNDLE, CAPTURE = "kernels.bundle", "radio.pcapng"
 
 
 def kinds(scenario: Scenario) -> tuple[str, ...]:

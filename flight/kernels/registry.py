@@ -89,8 +89,12 @@ class Kernel:
         return f"{returned} {self.symbol}({', '.join(map(str, self.parameters))});"
 
 
-# What the processor must do the same as any other: see `flight.kernels.native.arithmetic`.
-MACHINE = (Kernel("arithmetic", "native.arithmetic", "const float *x, float *y, int64 n"),)
+# What the processor must do the same as any other (see `flight.kernels.native.arithmetic`), and what it can do at most.
+MACHINE = (
+    Kernel("arithmetic", "native.arithmetic", "const float *x, float *y, int64 n"),
+    Kernel("fma_chains", "native.limits", "float *y, float factor, float addend, int64 chains, int64 n"),
+    Kernel("triad", "native.limits", "float *a, const float *b, const float *c, float factor, int64 n"),
+)
 
 # Decoders and encoders of files. The buffers are those of the files of the same names in `flight/kernels/`.
 _CODER = "int64 *rc, uint8 *buf"

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from learn_world import world
+from learn_world import DATA, world
 
 from benchmarks import accuracy
 from benchmarks.__main__ import main
@@ -109,3 +109,19 @@ def test_the_published_method_runs_offline_and_streamed_on_the_same_grid():
     assert found["published, offline"].make(0, 0.01).loss == "chip"
     assert found["full supervision"].supervised
     assert [c.name for c in contenders(["swath"], quick=True)] == ["swath"]
+
+
+def test_accuracy_compares_a_learner_with_its_reference_lines(capsys):
+    file = DATA / "dubai_llp.npz"
+    if not file.exists():
+        pytest.skip(f"{file.name} is not here")
+    pytest.importorskip("ground.datasets")
+    arguments = ["--data", str(file), "--learner", "moments", "--seeds", "2", "--score", "validation"]
+    assert main(["accuracy", "--json", *arguments]) == 0
+    rows = {row["name"].split(" / ", 2)[2]: row for row in json.loads(capsys.readouterr().out)["rows"]}
+    learner, line = rows["moments / mae_soft"], rows["linear LLP / mae_soft"]
+    assert learner["n"] == 2
+    assert learner["spread"] > 0
+    assert learner["against"] == {"name": "linear LLP", "value": line["value"]}
+    assert learner["ratio"] < 1
+    assert rows["training mean / r2_soft"]["value"] < rows["own municipality (oracle) / r2_soft"]["value"]

@@ -1,0 +1,59 @@
+"""What the machine can do at most: fused multiply-adds that wait for nothing, and a stream through memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from flight.kernels.native.language import carray, fma
+from flight.kernels.native.vector import I64, LANES, float_p, fused, loaded, repeated, stored
+
+_float, _int = numba.types.float32, numba.types.int64
+
+
+def _chains(count: int) -> Any:
+    """`count` vectors, each multiplied and added to `n` times: as many chains as there are vectors, none in memory."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        y, factor, addend, n = arguments
+        factors, addends = repeated(builder, factor), repeated(builder, addend)
+        places = [builder.gep(y, [I64(i * LANES)]) for i in range(count)]
+        sums = [cgutils.alloca_once_value(builder, loaded(builder, place)) for place in places]
+        with cgutils.for_range(builder, n, intp=I64):
+            for total in sums:
+                builder.store(fused(builder, builder.load(total), factors, addends), total)
+        for total, place in zip(sums, places, strict=True):
+            stored(builder, builder.load(total), place)
+        return context.get_dummy_value()
+
+    def chains(typing: Any, y: Any, factor: Any, addend: Any, n: Any) -> Any:
+        return numba.types.void(float_p, _float, _float, _int), generate
+
+    return intrinsic(chains)
+
+
+_twelve, _six, _three = _chains(12), _chains(6), _chains(3)
+
+
+def fma_chains(y: Any, factor: float, addend: float, chains: int, n: int) -> None:
+    """Do ``y = y * factor + addend`` `n` times to vectors `y` (chains, 16): 2 * 16 * chains * n operations.
+
+    `chains` is 12 (for two units of 512 bits and a latency of 4), 6 (what 32 registers of 128 bits hold, or 16 of 256)
+    or 3 (16 of 128 bits): the machine's limit is the best of them.
+    """
+    if chains == 12:
+        _twelve(y, factor, addend, n)
+    elif chains == 6:
+        _six(y, factor, addend, n)
+    else:
+        _three(y, factor, addend, n)
+
+
+def triad(a: Any, b: Any, c: Any, factor: float, n: int) -> None:
+    """``a = b + factor * c`` of `n` floats: the triad of STREAM (McCalpin 1995), 12 bytes a float."""
+    sums, left, right = carray(a, n), carray(b, n), carray(c, n)
+    for i in range(n):
+        sums[i] = fma(right[i], factor, left[i])
