@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from benchmarks import rows
 
-NAMES = ("learners", "accuracy", "codec", "link")
+NAMES = ("learners", "accuracy", "codec", "link", "faults")
 
 
 def parser() -> argparse.ArgumentParser:
