@@ -4,6 +4,8 @@
 #   make lint    formatting, lint, types, import arrows
 #   make bench   benchmarks, quick form
 #   make docs    the documentation as a site, in build/site/
+#   make coverage  lines and branches of what flies that the tests reach, in every process that they start
+#   make campaign  a few hundred missions with faults
 
 VENV ?= .venv
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -12,7 +14,7 @@ BIN = $(VENV)/bin
 # Some processors have these set for old OpenBLAS builds; a stray value would change the speed, never the result.
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: demo test lint format bench docs clean
+.PHONY: demo test lint format bench docs coverage campaign clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.sim
@@ -37,6 +39,15 @@ bench: $(VENV)/.dev
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo "build/site/index.html"
+
+coverage: $(VENV)/.dev
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+
+campaign: $(VENV)/.dev
+	$(BIN)/swath-sim campaign --missions 200 --jobs 2
 
 $(VENV)/.venv:
 	@if [ -z "$(PYTHON)" ]; then \

@@ -39,17 +39,23 @@ class SteppedClock:
 
 
 class ScaledClock:
-    """Mission time that runs `rate` times as fast as the wall clock from `epoch_unix_s` on."""
+    """Mission time that runs `rate` times as fast as the wall from `epoch_unix_s` on.
+
+    The wall clock is read once, at the start, and the time since then is that of a clock which nobody can set: a wall
+    clock that jumps moves mission time only of processes that start later.
+    """
 
     def __init__(self, epoch_unix_s: float, rate: float = 1.0) -> None:
         if not rate > 0:
             raise ValueError(f"clock rate is {rate}, must be positive")
         self.epoch_unix_s = epoch_unix_s
         self.rate = rate
+        self._start_s = time.time() - epoch_unix_s
+        self._since_s = time.monotonic()
 
     def now(self) -> float:
         """Mission time [s]."""
-        return (time.time() - self.epoch_unix_s) * self.rate
+        return (self._start_s + time.monotonic() - self._since_s) * self.rate
 
     def wall_until(self, t: float) -> float:
         """Wall seconds until mission time `t`; zero if it has passed."""

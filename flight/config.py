@@ -87,6 +87,9 @@ class ExecutiveConfig:
     checkpoint_s: float = limited(20.0, 1, 3600, "longest time between a change of state and its checkpoint")
     queue_chips: int = limited(128, 1, 4096, "chips that wait to be taken in; also the window asked of the recorder")
     max_chip_bytes: int = limited(1 << 16, 256, 1 << 22, "greatest chip: height x width x bands")
+    chip_shape: tuple[int, ...] = described(
+        (), "height, width and bands that every chip must have; empty: those of the first one, which must then be right"
+    )
     settle_s: float = limited(10.0, 0, 3600, "training waits until no chip has come for so long, unless labels came")
     archive_bytes: int = limited(64 << 20, 0, 1 << 36, "disk for summaries of past chips, to predict them again")
     reserve_bytes: int = limited(16 << 20, 0, 1 << 36, "disk kept free for records: chips wait for more room than that")

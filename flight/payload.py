@@ -256,8 +256,9 @@ class Payload:
             raise RefusedError("no region on board")
         self._check()
         usable: list[Chip] = []
+        known = self.learner.chip_shape_ or self.config.executive.chip_shape
         for chip in chips:
-            shape = self.learner.chip_shape_ or (usable[0].image.shape if usable else None)
+            shape = known or (usable[0].image.shape if usable else None)
             if self._usable(chip, where, shape):
                 usable.append(chip)
         if usable:

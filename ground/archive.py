@@ -18,8 +18,6 @@ from flight.link import municipal, product
 from flight.link.layout import map_order
 from flight.link.region import Region
 from ground.files import write_bytes
-from ground.municipal import MunicipalArchive
-from ground.products import ProductArchive, TelemetryArchive
 
 RECEIVED = "received"
 LOG = "telemetry.jsonl"
@@ -73,6 +71,10 @@ def export(directory: Path, config: LinkConfig, region: Region, classes: Mapping
     `region` is the one on board, as decoded: products of another one, and municipal products along another version of
     its map, are left out. `classes` names those of each task.
     """
+    # These bring Arrow, which a station that only receives never needs.
+    from ground.municipal import MunicipalArchive
+    from ground.products import ProductArchive, TelemetryArchive
+
     products = ProductArchive(region.region_id, region.rows, region.cols)
     towns = MunicipalArchive(region.region_id, region.codes)
     for task_id, names in classes.items():

@@ -24,6 +24,7 @@ from ground.facts import airtime_s, show
 from ground.files import write_bytes
 from ground.orders import CommandOrder, entry, read_sequence
 from ground.spool import put
+from ground.times import clock
 
 _settings: dict[str, Any] = {"no_args_is_help": True, "pretty_exceptions_enable": False}
 command_app = typer.Typer(
@@ -190,9 +191,3 @@ def log(
 
 def _short(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def clock(t_s: float) -> str:
-    """Mission time as hours, minutes and seconds."""
-    minutes, seconds = divmod(t_s, 60)
-    return f"{int(minutes // 60):02d}:{int(minutes % 60):02d}:{seconds:06.3f}"

@@ -21,6 +21,7 @@ from flight.edge import EdgeError
 from flight.learn import LEARNERS
 from ground.orders import read_commands
 from sim import world_export
+from sim.campaign.cli import campaign
 from sim.flatsat import Board
 from sim.interrupt import interruptible
 from sim.lockstep import LockstepError
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 world_app = typer.Typer(help="Synthetic worlds.", no_args_is_help=True)
 app.add_typer(world_app, name="world")
+app.command()(campaign)
 DEFAULT_OUT = Path("runs")
 CAPTURE_MB = 256.0  # where the scenario does not say
 

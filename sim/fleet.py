@@ -120,6 +120,13 @@ class Processes:
             nodes.append(("flight", board))
         self.nodes = [ProcessNode(name, self.control, child) for name, child in nodes]
 
+    def start_again(self, name: str) -> Child:
+        """Start the process called `name`, flight's supervisor for "flight", in place of one that has ended."""
+        place = next(i for i, child in enumerate(self.children) if child.name == name)
+        ended = self.children[place]
+        self.children[place] = Child(name, ended.arguments, ended.log)
+        return self.children[place]
+
     def kill_flight(self, lockstep: Lockstep) -> None:
         """SIGKILL, once everybody has what flight had finished sending."""
         by_name = {each.name: each for each in self.nodes}

@@ -17,9 +17,9 @@ from flight.link.region import Region
 from flight.link.transfer import File
 from ground.datasets import open_imagery
 from ground.imagery import TRAIN, Imagery, Task
-from ground.operations import clock
 from ground.regions import region_from_imagery
 from ground.station import Order, Tagged
+from ground.times import clock
 from sim.channel import check_contacts
 from sim.elevation import with_elevations
 from sim.orbit import Orbit, contacts, passes
@@ -79,7 +79,7 @@ def open_source(scenario: Scenario, data: Path | None) -> Imagery:
         return open_imagery(data)
     world = scenario.world
     try:
-        return World(scenario.seed, world.rows, world.cols, world.municipalities)
+        return World(scenario.seed, world.rows, world.cols, world.municipalities, chip_px=world.chip_px)
     except ValueError as error:
         raise PlanError(f"world: {error}") from error
 

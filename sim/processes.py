@@ -44,6 +44,7 @@ class Child:
 
     def __init__(self, name: str, arguments: Sequence[str], log: Path) -> None:
         self.name = name
+        self.arguments = arguments
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         environment = dict(os.environ, SWATH_PARENT_PID=str(os.getpid()), OPENBLAS_NUM_THREADS="1")

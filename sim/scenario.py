@@ -39,6 +39,7 @@ class WorldSection:
     rows: int = limited(75, 2, 4096, "rows of the chip grid")
     cols: int = limited(80, 2, 4096, "columns of the chip grid")
     municipalities: int = limited(90, 2, 65535, "municipalities")
+    chip_px: int = limited(96, 16, 256, "pixels along a chip's side, a multiple of 4")
 
 
 @dataclass(frozen=True)

@@ -238,6 +238,17 @@ def test_bad_chips_are_counted_told_and_the_others_are_learned(tmp_path):
     assert sorted(reasons) == [0, 4, 7, 9]
 
 
+def test_a_first_chip_of_another_shape_turns_no_others_away_where_the_shape_is_configured(tmp_path):
+    world = World(tmp_path, config(chip_shape=(24, 24, 3)))
+    world.contact()
+    world.upload(region_file(), label_file())
+    chips = [make_chip(i) for i in range(30)]
+    chips[0] = make_chip(0, image=np.zeros((32, 32, 3), np.uint8))  # a learner could take it
+    world.image(*chips)
+    world.settle()
+    assert (world.flight.payload.progress.chips, world.flight.payload.progress.chips_refused) == (29, 1)
+
+
 def test_garbage_duplicates_holes_and_floods_from_the_camera_are_counted_and_bounded(tmp_path):
     world = World(tmp_path, config(queue_chips=8))
     world.contact()
