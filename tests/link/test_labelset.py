@@ -219,7 +219,7 @@ def test_noise_behind_a_good_start_is_refused(noise: bytes, start: int, delta: b
 
 def test_few_bytes_cannot_make_flight_work_longer_than_its_limits_allow() -> None:
     out = wire.Writer(wire.LABEL_SET, wire.RANGE)
-    out.integer(7, 2, 3, 65535, 2, 255, 1)
+    out.integer(7, 2, 3, CONFIG.max_municipalities, 2, 255, 1)
     out.raw(pack_names(("a", "b")))
     with pytest.raises(CodecError, match="ends too early"):
         unpack(out.finish(0) + b"\x55", CONFIG)
