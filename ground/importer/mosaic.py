@@ -14,6 +14,7 @@ from ground.gis import GisError
 from ground.importer.files import OpenFiles, told
 from ground.importer.scenes import Band, Scene
 
+_SLACK_PX = 1e-3  # corners that were projected come back a little off
 RESAMPLING = ("nearest", "bilinear", "cubic", "average")
 
 
@@ -43,6 +44,16 @@ class Window:
     cols: int
 
 
+@dataclass(frozen=True)
+class Pixels:
+    """A rectangle of pixels of a lattice."""
+
+    row: int
+    col: int
+    height: int
+    width: int
+
+
 class Warp:
     """Reads bands of files on the pixels of a lattice."""
 
@@ -53,28 +64,32 @@ class Warp:
         self.crs = rasterio.CRS.from_wkt(lattice.crs_wkt)
         self.files = OpenFiles()
 
+    def transform(self, pixels: Pixels) -> Any:
+        """Affine coefficients of a rectangle."""
+        from rasterio import Affine
+
+        lattice, size = self.lattice, self.lattice.pixel_m
+        return Affine(size, 0, lattice.x0_m + pixels.col * size, 0, -size, lattice.y0_m - pixels.row * size)
+
     def read(
-        self, path: Path, bands: Sequence[int], window: Window, nodata: float | None, resampling: str
+        self, path: Path, bands: Sequence[int], pixels: Pixels, nodata: float | None, resampling: str
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Values (n_bands, height, width) in the kind of the file, and which pixels (height, width) are any."""
-        from rasterio import Affine
-        from rasterio.enums import ColorInterp, MaskFlags, Resampling
+        from rasterio.enums import ColorInterp, Resampling
         from rasterio.vrt import WarpedVRT
 
-        lattice, source = self.lattice, self.files.get(path)
-        x, y = lattice.x0_m + window.col * lattice.chip_m, lattice.y0_m - window.row * lattice.chip_m
+        source = self.files.get(path)
         options: dict[str, Any] = {"src_nodata": nodata, "nodata": nodata} if nodata is not None else {}
         if nodata is None and source.nodata is None and ColorInterp.alpha not in source.colorinterp:
             options["add_alpha"] = True  # what lies outside the file is not 0, it is nothing
-        height, width = window.rows * lattice.chip_px, window.cols * lattice.chip_px
         with (
             told(path),
             WarpedVRT(
                 source,
                 crs=self.crs,
-                transform=Affine(lattice.pixel_m, 0, x, 0, -lattice.pixel_m, y),
-                width=width,
-                height=height,
+                transform=self.transform(pixels),
+                width=pixels.width,
+                height=pixels.height,
                 resampling=Resampling[resampling],
                 UNIFIED_SRC_NODATA="YES",  # a pixel is none if all of its bands are
                 **options,
@@ -82,52 +97,33 @@ class Warp:
         ):
             values = warped.read(list(bands))
             valid = warped.dataset_mask() > 0
-        if MaskFlags.per_dataset in source.mask_flag_enums[0] and MaskFlags.alpha not in source.mask_flag_enums[0]:
-            valid &= self._mask(source, x, y, height, width)
         if values.dtype.kind == "f":
             valid &= np.isfinite(values).all(0)
         return values, valid
-
-    def _mask(self, source: Any, x: float, y: float, height: int, width: int) -> NDArray[np.bool_]:
-        """A file's own mask (height, width), which warping leaves aside."""
-        from rasterio import Affine
-        from rasterio.warp import Resampling, reproject
-
-        result = np.zeros((height, width), np.uint8)
-        pixel_m = self.lattice.pixel_m
-        box = source.bounds  # of the file; masks are small, a bit a pixel, and read a window at a time
-        window = _window_of(source, self.crs, (x, y - height * pixel_m, x + width * pixel_m, y), box)
-        if window is None:
-            return result > 0
-        reproject(
-            source.dataset_mask(window=window),
-            result,
-            src_transform=source.window_transform(window),
-            src_crs=source.crs,
-            dst_transform=Affine(pixel_m, 0, x, 0, -pixel_m, y),
-            dst_crs=self.crs,
-            resampling=Resampling.nearest,
-        )
-        return result > 0
 
     def close(self) -> None:
         """Close the files."""
         self.files.close()
 
 
-def _window_of(source: Any, crs: Any, bounds: tuple[float, float, float, float], box: Any) -> Any:
-    """The window of a file that covers `bounds` in `crs`, with a margin; None if they do not meet."""
-    from rasterio.warp import transform_bounds
-    from rasterio.windows import Window as Pixels
+def boxes_in(scenes: Sequence[Scene], crs_wkt: str) -> NDArray[np.float64]:
+    """West, south, east and north (n_scenes, 4) of scenes in a CRS; GisError for one that cannot be projected."""
+    from pyproj import CRS, Transformer
+    from pyproj.exceptions import ProjError
 
-    west, south, east, north = transform_bounds(crs, source.crs, *bounds, densify_pts=21)
-    if west >= box.right or east <= box.left or south >= box.top or north <= box.bottom:
-        return None
-    corners = [~source.transform * corner for corner in ((west, north), (east, north), (west, south), (east, south))]
-    cols, rows = zip(*corners, strict=True)
-    left, top = max(0, int(min(cols)) - 2), max(0, int(min(rows)) - 2)
-    right, bottom = min(source.width, int(max(cols)) + 3), min(source.height, int(max(rows)) + 3)
-    return Pixels(left, top, right - left, bottom - top) if right > left and bottom > top else None
+    target, known = CRS.from_wkt(crs_wkt), dict[str, Transformer]()
+    found = np.zeros((len(scenes), 4))
+    for row, scene in zip(found, scenes, strict=True):
+        wkt = scene.crs.to_wkt()
+        if wkt not in known:
+            known[wkt] = Transformer.from_crs(CRS.from_wkt(wkt), target, always_xy=True)
+        try:
+            row[:] = known[wkt].transform_bounds(*scene.bounds, densify_pts=21)
+        except ProjError:
+            row[:] = np.nan
+        if not np.isfinite(row).all():
+            raise GisError(f"{scene.name}: cannot be projected to {target.name}; is its CRS the right one?")
+    return found
 
 
 class Mosaic:
@@ -146,62 +142,67 @@ class Mosaic:
         cloud_values: frozenset[int] | None = None,
         classified: frozenset[int] = frozenset(),
     ) -> None:
-        from rasterio.warp import transform_bounds
-
         self.scenes, self.warp, self.resampling = list(scenes), warp, resampling
         self.clouds, self.cloud_values, self.classified = list(clouds), cloud_values, classified
-        boxes = []
-        for scene in scenes:
-            try:
-                boxes.append(transform_bounds(scene.crs, warp.crs, *scene.bounds, densify_pts=21))
-            except Exception as error:  # PROJ's errors have no class of their own in rasterio
-                raise GisError(f"{scene.name}: cannot be projected to the grid ({error}); check its CRS") from None
-        self.boxes = np.array(boxes, np.float64)
+        lattice = warp.lattice
+        west, south, east, north = boxes_in(scenes, lattice.crs_wkt).T
+        edges = [lattice.y0_m - north, west - lattice.x0_m, lattice.y0_m - south, east - lattice.x0_m]
+        at = np.stack(edges, axis=1) / lattice.pixel_m
+        self._reach = np.concatenate([np.floor(at[:, :2] + _SLACK_PX), np.ceil(at[:, 2:] - _SLACK_PX)], axis=1)
 
     def over(self, window: Window) -> NDArray[np.int64]:
         """Ranks of the scenes whose box meets a window."""
-        lattice = self.warp.lattice
-        west, north = lattice.x0_m + window.col * lattice.chip_m, lattice.y0_m - window.row * lattice.chip_m
-        east, south = west + window.cols * lattice.chip_m, north - window.rows * lattice.chip_m
-        box = self.boxes
-        return np.flatnonzero((box[:, 0] < east) & (box[:, 2] > west) & (box[:, 1] < north) & (box[:, 3] > south))
+        side, reach = self.warp.lattice.chip_px, self._reach
+        top, left = window.row * side, window.col * side
+        bottom, right = top + window.rows * side, left + window.cols * side
+        return np.flatnonzero(
+            (reach[:, 0] < bottom) & (reach[:, 2] > top) & (reach[:, 1] < right) & (reach[:, 3] > left)
+        )
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Values (n_bands, height, width) and which pixels (height, width) are known."""
-        lattice = self.warp.lattice
-        shape = (window.rows * lattice.chip_px, window.cols * lattice.chip_px)
-        known = np.zeros(shape, np.bool_)
-        values = np.zeros((len(self.scenes[0].bands), *shape), self.scenes[0].dtype)
-        clear = np.ones(shape, np.bool_)
+        side = self.warp.lattice.chip_px
+        whole = Pixels(window.row * side, window.col * side, window.rows * side, window.cols * side)
+        known = np.zeros((whole.height, whole.width), np.bool_)
+        values = np.zeros((len(self.scenes[0].bands), *known.shape), self.scenes[0].dtype)
+        clear = np.ones(known.shape, np.bool_)
         for path in self.clouds:
-            clear &= ~self._cloudy(path, window, self.cloud_values)
+            clear &= ~self._cloudy(path, whole, self.cloud_values)
         for rank in self.over(window):
-            scene = self.scenes[rank]
-            found, valid = self._scene(scene, window)
-            if self.classified and scene.classification is not None:
-                valid &= ~self._cloudy(scene.classification, window, self.classified)
-            new = valid & clear & ~known
-            values[:, new] = found[:, new]
-            known |= new
-            if known.all():
-                break
+            part, here = self._part(rank, whole)
+            wanted = clear[here] & ~known[here]
+            if not wanted.any():
+                continue
+            found, valid = self._scene(self.scenes[rank], part)
+            new = valid & wanted
+            values[:, *here][:, new] = found[:, new]
+            known[here] |= new
         return values, known
 
-    def _scene(self, scene: Scene, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def _part(self, rank: int, whole: Pixels) -> tuple[Pixels, tuple[slice, slice]]:
+        """What of a rectangle a scene can reach, and where that lies within."""
+        top, left, bottom, right = self._reach[rank].astype(np.int64).tolist()
+        top, left = max(top, whole.row), max(left, whole.col)
+        bottom, right = min(bottom, whole.row + whole.height), min(right, whole.col + whole.width)
+        rows, cols = slice(top - whole.row, bottom - whole.row), slice(left - whole.col, right - whole.col)
+        return Pixels(top, left, bottom - top, right - left), (rows, cols)
+
+    def _scene(self, scene: Scene, pixels: Pixels) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         files: dict[Path, list[Band]] = {}
         for band in scene.bands:
             files.setdefault(band.path, []).append(band)
         read: dict[Band, NDArray[Any]] = {}
-        valid: NDArray[np.bool_] | None = None
+        valid = np.ones((pixels.height, pixels.width), np.bool_)
         for path, bands in files.items():
-            each, there = self.warp.read(path, [band.index for band in bands], window, scene.nodata, self.resampling)
-            valid = there if valid is None else valid & there
+            each, there = self.warp.read(path, [band.index for band in bands], pixels, scene.nodata, self.resampling)
+            valid &= there
             read |= {band: _shifted(one, band.offset) for band, one in zip(bands, each, strict=True)}
-        assert valid is not None  # noqa: S101 (a scene has a band)
+        if self.classified and scene.classification is not None:
+            valid &= ~self._cloudy(scene.classification, pixels, self.classified)
         return np.stack([read[band] for band in scene.bands]), valid
 
-    def _cloudy(self, path: Path, window: Window, values: frozenset[int] | None) -> NDArray[np.bool_]:
-        mask, valid = self.warp.read(path, [1], window, None, "nearest")
+    def _cloudy(self, path: Path, pixels: Pixels, values: frozenset[int] | None) -> NDArray[np.bool_]:
+        mask, valid = self.warp.read(path, [1], pixels, None, "nearest")
         cloudy = mask[0] != 0 if values is None else np.isin(mask[0], sorted(values))
         return cloudy & valid
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ground.gis import GisError
 from ground.grids import AUTO, choose_crs
+from ground.importer.mosaic import boxes_in
 from ground.importer.scenes import Scene
 from ground.polygons import PolygonOptions, Polygons, projected, read_polygons
 from ground.regions import MIN_COVER, MappedRegion, map_region
@@ -45,7 +46,7 @@ def _under(given: Polygons, scenes: Sequence[Scene], path: str) -> Polygons:
     """The municipalities whose box meets the box of an image."""
     import shapely
 
-    boxes = shapely.box(*_boxes(scenes, given.crs.to_wkt()).T)
+    boxes = shapely.box(*boxes_in(scenes, given.crs.to_wkt()).T)
     usable = ~shapely.is_missing(given.geometry) & ~shapely.is_empty(given.geometry)
     envelopes = shapely.envelope(given.geometry[usable])
     hit = shapely.STRtree(envelopes).query(boxes, predicate="intersects")[1]
@@ -64,28 +65,13 @@ def _under(given: Polygons, scenes: Sequence[Scene], path: str) -> Polygons:
     return Polygons(codes, names, given.geometry[keep], given.crs, notes)
 
 
-def _boxes(scenes: Sequence[Scene], crs_wkt: str) -> np.ndarray:
-    """Bounds (n_scenes, 4) of scenes in a CRS."""
-    import rasterio
-    from rasterio.warp import transform_bounds
-
-    target = rasterio.CRS.from_wkt(crs_wkt)
-    found = []
-    for scene in scenes:
-        try:
-            found.append(transform_bounds(scene.crs, target, *scene.bounds, densify_pts=21))
-        except Exception as error:  # PROJ's errors have no class of their own in rasterio
-            raise GisError(f"{scene.name}: cannot be projected to {target.to_string()} ({error})") from None
-    return np.array(found, np.float64)
-
-
 def _common(polygons: Polygons, scenes: Sequence[Scene], chip_m: float) -> Bounds:
     """The box that images and municipalities share, out to the next lines of the grid."""
     import shapely
 
     if not (np.isfinite(chip_m) and 1 <= chip_m <= 1e6):
         raise GisError(f"--chip-m {chip_m:g}: a chip has 1 to 1,000,000 m")
-    boxes = _boxes(scenes, polygons.crs.to_wkt())
+    boxes = boxes_in(scenes, polygons.crs.to_wkt())
     towns = shapely.total_bounds(polygons.geometry)
     west, south = np.maximum(towns[:2], boxes[:, :2].min(0))
     east, north = np.minimum(towns[2:], boxes[:, 2:].max(0))
