@@ -252,6 +252,7 @@ def test_truth_comes_from_a_land_cover_raster_in_the_order_of_the_table(tmp_path
     write_truth(tmp_path)
     truth = ("--truth", tmp_path / "landcover.tif", "--truth-classes", tmp_path / "classes.csv")
     result = run_build(tmp_path, *truth)
+    assert "100 %: 1 of 1 blocks, 24 chips" in result.stderr
     assert result.exit_code == 0 and "without a class, taken as unknown: 30 (25 pixels)" in result.stderr
     imagery = open_imagery(tmp_path / "out.npz")
     assert imagery.tasks[0].class_names == ("forest", "crops")
