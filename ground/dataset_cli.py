@@ -14,7 +14,7 @@ from ground.console import AsJson, Dataset, Out, corners, told
 from ground.datasets import open_imagery
 from ground.facts import dataset_facts, show
 from ground.gis import GisError
-from ground.importer.build import SCENE_CLASSIFICATION, BuildOptions, Built, build
+from ground.importer.build import SCENE_CLASSIFICATION, BuildOptions, Built, build, working_directory
 from ground.importer.example import write_example
 from ground.importer.llpeo import write_llpeo
 from ground.importer.m3leo import write_m3leo
@@ -265,7 +265,15 @@ def _with_progress(options: BuildOptions, out: Path) -> Built:
                 told_tenths.add(tenth)
                 typer.echo(f"{10 * tenth} %: {done} of {total} blocks, {chips} chips", err=True)
 
-        return build(options, out, progress)
+        try:
+            return build(options, out, progress)
+        except KeyboardInterrupt:
+            if working_directory(out).is_dir():
+                told_where = (
+                    f"{working_directory(out)}: finished blocks are kept here; the same command goes on from there"
+                )
+                typer.echo(told_where, err=True)
+            raise
 
 
 def _show(built: Built, out: Path, as_json: bool) -> None:

@@ -107,6 +107,11 @@ def build(options: BuildOptions, out: Path, progress: Progress = lambda done, to
         return _build(options, out, progress)
 
 
+def working_directory(out: Path) -> Path:
+    """Where finished blocks of an import are kept until `out` is whole."""
+    return out.with_name(f".{out.stem}.work")
+
+
 def _build(options: BuildOptions, out: Path, progress: Progress) -> Built:
     _check(options, out)
     limits = parse_scale(options.scale or DEFAULT)
@@ -137,7 +142,7 @@ def _build(options: BuildOptions, out: Path, progress: Progress) -> Built:
         scale = find_scale(limits, _sampled(mosaic, owned), scenes[0].dtype)
         t = thumb_px(*owned.shape, side)
         recipe = _recipe(options, scale, lattice, classes, mapped, t)
-        work = Work(out.with_name(f".{out.stem}.work"), recipe)
+        work = Work(working_directory(out), recipe)
         paths = _blocks(work, mosaic, truth, owned, scale, options, t, progress)
     finally:
         warp.close()

@@ -65,21 +65,25 @@ def open_scenes(paths: Sequence[Path], bands: Sequence[str], nodata: float | Non
     if len(bands) > MAX_BANDS:
         raise GisError(f"--bands: {len(bands)} bands, more than {MAX_BANDS}")
     singles: dict[tuple[Path, str], dict[str, Path]] = {}
-    scenes: list[Scene] = []
-    for path in paths:
+    rank: dict[tuple[Path, str], int] = {}
+    ranked: list[tuple[int, Scene]] = []
+    for place, path in enumerate(paths):
         if safe.is_safe(path):
-            scenes.append(_product(path, bands or safe.NATURAL, nodata))
+            ranked.append((place, _product(path, bands or safe.NATURAL, nodata)))
             continue
         name = _band_in_name(path, bands)
         with open_raster(path) as opened:
             if name is None or opened.count > 1:
-                scenes.append(_of_file(path, opened, bands, nodata))
+                ranked.append((place, _of_file(path, opened, bands, nodata)))
                 continue
-        group = singles.setdefault((path.parent, _stem_without(path, name)), {})
+        key = (path.parent, _stem_without(path, name))
+        rank.setdefault(key, place)
+        group = singles.setdefault(key, {})
         if name in group:
             raise GisError(f"{path}: is a second file of band {name!r}, beside {group[name]}; name one of them")
         group[name] = path
-    scenes += [_of_singles(group, bands, nodata) for group in singles.values()]
+    ranked += [(rank[key], _of_singles(group, bands, nodata)) for key, group in singles.items()]
+    scenes = [scene for _, scene in sorted(ranked, key=lambda each: each[0])]
     first = scenes[0]
     for scene in scenes:
         if scene.dtype != first.dtype:

@@ -333,7 +333,8 @@ def test_an_import_that_was_stopped_goes_on_and_ends_with_the_same_file(
     for each in tmp_path.glob("out.*"):
         each.unlink()
     monkeypatch.setattr(build, "make_block", failing)
-    assert run_build(tmp_path).exit_code == 130
+    stopped = run_build(tmp_path)
+    assert stopped.exit_code == 130 and "finished blocks are kept here; the same command goes on" in stopped.stderr
     assert len(list((tmp_path / ".out.work").iterdir())) == 4 and not (tmp_path / "out.npz").exists()
     made.append(None)  # and no longer fails
     built(tmp_path)
