@@ -156,7 +156,8 @@ def write_safe(directory: Path, values: np.ndarray, offset: int | None, clouds: 
     lossless = {"driver": "JP2OpenJPEG", "QUALITY": "100", "REVERSIBLE": "YES", "YCBCR420": "NO"}
     for name, band in zip(("B04", "B03", "B02"), values, strict=True):
         write_tif(folder / "R10m" / f"T30_20240501_{name}_10m.jp2", band, **lossless)
-        write_tif(folder / "R20m" / f"T30_20240501_{name}_20m.jp2", band[::2, ::2], **lossless)
+        if name == "B04":
+            write_tif(folder / "R20m" / f"T30_20240501_{name}_20m.jp2", band[::2, ::2], **lossless)
     if clouds is not None:
         write_tif(folder / "R20m" / "T30_20240501_SCL_20m.jp2", clouds, **lossless)
     lines = [f'<BOA_ADD_OFFSET band_id="{i}">{offset}</BOA_ADD_OFFSET>' for i in range(13)] if offset else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -175,13 +176,21 @@ MALFORMED: list[tuple[str, Change, tuple[str, ...], tuple[str, ...], str]] = [
 ]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files that are well."""
+    directory = tmp_path_factory.mktemp("world")
+    write_world(directory)
+    return directory
+
+
 @pytest.mark.parametrize(
     ("change", "options", "images", "message"), [case[1:] for case in MALFORMED], ids=[case[0] for case in MALFORMED]
 )
 def test_what_is_malformed_is_refused_and_nothing_is_written(
-    tmp_path: Path, change: Change, options: tuple[str, ...], images: tuple[str, ...], message: str
+    world: Path, tmp_path: Path, change: Change, options: tuple[str, ...], images: tuple[str, ...], message: str
 ) -> None:
-    write_world(tmp_path)
+    shutil.copytree(world, tmp_path, dirs_exist_ok=True)
     change(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     result = run_build(tmp_path, *(option.replace("{d}", str(tmp_path)) for option in options), images=images)
