@@ -13,13 +13,12 @@ import typer
 from flight.config import LinkConfig
 from flight.link import event_log, labelset, municipal, parcel, product, region, region_codec, region_patch
 from flight.link.pack import EVENT_LOG, MODEL, MUNICIPAL
-from ground import build_cli, capture_cli, cfdp_cli, gis_cli, keys_cli, station_cli, update_cli
+from ground import build_cli, capture_cli, cfdp_cli, dataset_cli, gis_cli, keys_cli, station_cli, update_cli
 from ground.archive import export
-from ground.console import MAX_FILE_BYTES, AsJson, Out, read_packed, told
+from ground.console import MAX_FILE_BYTES, AsJson, Dataset, Out, read_packed, told
 from ground.datasets import DatasetError, NpzImagery, open_imagery
 from ground.facts import (
     archive_facts,
-    dataset_facts,
     event_log_facts,
     label_facts,
     model_facts,
@@ -34,9 +33,7 @@ from ground.georef import georef_path, read_georef
 from ground.imagery import TEST, TRAIN, VALIDATION, Task
 from ground.labels import (
     TOLERANCE,
-    LabelOptions,
     LabelTable,
-    SheetOptions,
     TableError,
     in_order,
     read_table,
@@ -47,18 +44,37 @@ from ground.operations import command_app, dictionary_app, log, sequence_app
 from ground.packing import pack_smallest, read_labels, renamings
 from ground.products import ProductArchive
 from ground.regions import region_from_imagery
+from ground.table_options import (
+    ByName,
+    Classes,
+    CodeColumn,
+    DecimalOption,
+    Delimiter,
+    Encoding,
+    HeaderRow,
+    Ignore,
+    Missing,
+    Other,
+    SheetName,
+    Tolerance,
+    Total,
+    Units,
+    UnitsOption,
+    ZeroPad,
+    label_options,
+    sheet_options,
+)
 
 _settings: dict[str, Any] = {"no_args_is_help": True, "pretty_exceptions_enable": False}
 app = typer.Typer(help="The ground segment at the analyst's desk.", add_completion=False, **_settings)
 labels_app = typer.Typer(help="Label tables: check, pack for the uplink, look into.", **_settings)
 region_app = typer.Typer(help="Region files: the chip grid and its municipalities.", **_settings)
-dataset_app = typer.Typer(help="Imagery with labels, as npz files.", **_settings)
 products_app = typer.Typer(help="Predictions that came down.", **_settings)
 for _name, _sub in {
     "keys": keys_cli.app,
     "labels": labels_app,
     "region": region_app,
-    "dataset": dataset_app,
+    "dataset": dataset_cli.app,
     "products": products_app,
     "update": update_cli.app,
     "command": command_app,
@@ -73,33 +89,10 @@ app.command()(station_cli.station)
 app.command("spool")(station_cli.spool_files)
 app.command()(build_cli.build)
 
-Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="Imagery with labels, an npz file.")]
-
-
 Base = Annotated[
     list[Path] | None,
     typer.Option("--base", help="Label file that is on board; repeated, what the next one is a delta against."),
 ]
-
-
-class Units(StrEnum):
-    """What the cells of a table are parts of."""
-
-    fraction = "fraction"
-    percent = "percent"
-    area = "area"
-
-
-class Decimal(StrEnum):
-    """What stands before the decimals of a number."""
-
-    point = "point"
-    comma = "comma"
-
-    @property
-    def mark(self) -> str:
-        """The character."""
-        return "." if self is Decimal.point else ","
 
 
 class Split(StrEnum):
@@ -129,23 +122,21 @@ def labels_pack(
     max_error: Annotated[
         float | None, typer.Option(min=0.004, max=0.5, help="Greatest error of a proportion; picks the levels.")
     ] = None,
-    tolerance: Annotated[
-        float, typer.Option(min=0, max=0.49, help="How far from its whole a row may sum.")
-    ] = TOLERANCE,
-    units: Annotated[Units, typer.Option(help="What cells are: parts of 1, of 100, or of any whole.")] = Units.fraction,
-    decimal: Annotated[Decimal | None, typer.Option(help="Decimal mark.  [seen in the cells]")] = None,
-    other: Annotated[str | None, typer.Option(help="Class that takes what the others leave of the whole.")] = None,
-    total: Annotated[str | None, typer.Option(help="Column with the whole of each row, where it has one.")] = None,
-    classes: Annotated[list[str] | None, typer.Option("--class", help="Column that is a class.  [all]")] = None,
-    ignore: Annotated[list[str] | None, typer.Option(help="Column to leave out.")] = None,
-    missing: Annotated[list[str] | None, typer.Option(help="Further mark for values that are not known.")] = None,
-    code_column: Annotated[str | None, typer.Option(help="Column of codes.  [code, id and the like, or first]")] = None,
-    by_name: Annotated[bool, typer.Option("--by-name", help="Rows go by names that the region's georef has.")] = False,
-    zero_pad: Annotated[int, typer.Option(min=0, max=64, help="Digits of a code; restores leading zeros.")] = 0,
-    delimiter: Annotated[str | None, typer.Option(help="What stands between columns of a CSV.  [seen]")] = None,
-    encoding: Annotated[str, typer.Option(help="Text encoding of a CSV.")] = "utf-8-sig",
-    header_row: Annotated[int | None, typer.Option(min=1, help="Line of the header.  [first not empty]")] = None,
-    sheet: Annotated[str | None, typer.Option(help="Sheet of a workbook.  [the only one]")] = None,
+    tolerance: Tolerance = TOLERANCE,
+    units: UnitsOption = Units.fraction,
+    decimal: DecimalOption = None,
+    other: Other = None,
+    total: Total = None,
+    classes: Classes = None,
+    ignore: Ignore = None,
+    missing: Missing = None,
+    code_column: CodeColumn = None,
+    by_name: ByName = False,
+    zero_pad: ZeroPad = 0,
+    delimiter: Delimiter = None,
+    encoding: Encoding = "utf-8-sig",
+    header_row: HeaderRow = None,
+    sheet: SheetName = None,
     activate: Annotated[bool, typer.Option(help="Whether the satellite switches to the task.")] = True,
     base: Base = None,
     became: Annotated[
@@ -162,8 +153,7 @@ def labels_pack(
         raise typer.BadParameter("give --levels or --max-error, not both")
     if region_file is not None and (codes_file is not None or region_id):
         raise typer.BadParameter("--region gives codes and id; leave out --codes and --region-id")
-    if delimiter is not None and (len(delimiter) != 1 or delimiter in '\r\n"'):
-        raise typer.BadParameter("--delimiter is one character")
+    layout = sheet_options(delimiter, encoding, header_row, sheet)
     with told():
         codes: tuple[str, ...] | None = None
         names: dict[str, str] = {}
@@ -180,19 +170,7 @@ def labels_pack(
                 "a region from polygons, packed with --name-field, has them in its georeference: give it with --region"
             )
             raise TableError(str(table), [f"--by-name needs the names of municipalities; {where}"])
-        options = LabelOptions(
-            units=units,
-            decimal=decimal.mark if decimal is not None else None,
-            code_column=code_column,
-            classes=tuple(classes or ()),
-            ignore=tuple(ignore or ()),
-            total=total,
-            other=other,
-            missing=tuple(missing or ()),
-            zero_pad=zero_pad,
-            by_name=by_name,
-        )
-        layout = SheetOptions(delimiter, encoding, header_row, sheet)
+        options = label_options(units, decimal, other, total, classes, ignore, missing, code_column, by_name, zero_pad)
         read = read_table(table, codes=codes, names=names, tolerance=tolerance, sheet=layout, options=options)
         for note in read.notes:
             typer.echo(f"note: {note}", err=True)
@@ -323,14 +301,6 @@ def region_inspect(file: Annotated[Path, typer.Argument(help="A region file.")],
     with told():
         data, of_file = read_packed(file, region_codec.unpack)
         show(f"{file}", region_facts(data, of_file), as_json)
-
-
-@dataset_app.command("inspect")
-def dataset_inspect(dataset: Dataset, as_json: AsJson = False) -> None:
-    """Check a dataset in full and say what it holds."""
-    with told():
-        imagery = open_imagery(dataset)
-        show(f"{dataset}: all checks passed", dataset_facts(imagery), as_json)
 
 
 @products_app.command("inspect")

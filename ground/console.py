@@ -31,6 +31,7 @@ _OF_STATIONS = (KeyFileError, CurveError, SpoolError, EdgeError)
 _OF_BUNDLES = (BuildError, BundleError)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")]
+Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="Imagery with labels, an npz file.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="File to write, whole or not at all.", dir_okay=False)]
 
 
@@ -61,3 +62,14 @@ def read_packed(path: Path, unpack: Callable[[bytes, LinkConfig], T]) -> tuple[b
         return data, unpack(data, LinkConfig())
     except CodecError as error:
         raise CodecError(f"{path}: {error}") from None
+
+
+def corners(bounds: str | None) -> tuple[float, float, float, float] | None:
+    """The four numbers of --bounds."""
+    if bounds is None:
+        return None
+    try:
+        west, south, east, north = (float(text) for text in bounds.split(","))
+    except ValueError:
+        raise typer.BadParameter("--bounds is four numbers: WEST,SOUTH,EAST,NORTH in the grid's CRS") from None
+    return west, south, east, north

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-_NEEDED = ("geopandas", "pyogrio", "shapely", "pyproj", "rasterio")
+_NEEDED = ("geopandas", "pyogrio", "shapely", "pyproj", "rasterio", "h5py")
 MAX_LISTED = 10
 
 

@@ -7,18 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
-from flight.config import LinkConfig
 from flight.link import region, region_codec
-from ground.console import AsJson, Out, read_packed, told
+from ground.console import AsJson, Out, corners, read_packed, told
 from ground.facts import region_facts, show
-from ground.files import replaced, write_bytes
-from ground.georef import engineering, georef_path, municipalities_path, read_georef, write_georef
+from ground.georef import engineering, georef_path, municipalities_path, read_georef
 from ground.gis import GisError, need_gis
 from ground.maps import Format, write_maps
 from ground.municipal import MunicipalArchive, is_municipal
+from ground.pictures import check_picture, write_png
 from ground.polygons import PolygonOptions
 from ground.products import ProductArchive
-from ground.regions import MIN_COVER, MappedRegion, region_from_polygons
+from ground.region_files import LEVELS, write_region
+from ground.regions import MIN_COVER, region_from_polygons
 
 MAX_NOTES = 30
 
@@ -34,7 +34,7 @@ def from_polygons(
     source_crs: Annotated[str | None, typer.Option(help="CRS of the file, where it says none or a wrong one.")] = None,
     bounds: Annotated[str | None, typer.Option(help="WEST,SOUTH,EAST,NORTH in the grid's CRS.")] = None,
     region_id: Annotated[int, typer.Option(min=0, help="Region id.")] = 1,
-    levels: Annotated[int, typer.Option(min=2, max=56, help="Counts that shares are rounded to.")] = 8,
+    levels: Annotated[int, typer.Option(min=2, max=56, help="Counts that shares are rounded to.")] = LEVELS,
     min_cover: Annotated[float, typer.Option(min=0, max=1, help="Chips covered less belong to nobody.")] = MIN_COVER,
     merge: Annotated[bool, typer.Option("--merge", help="Join features that share a code.")] = False,
     zero_pad: Annotated[int, typer.Option(min=0, max=64, help="Digits of a code; restores leading zeros.")] = 0,
@@ -46,16 +46,17 @@ def from_polygons(
     Beside the region file go OUT.georef.json, where the grid lies, and OUT.municipalities.parquet, the polygons on it:
     the ground needs them for maps, the satellite does not.
     """
-    corners = _corners(bounds)
+    box = corners(bounds)
     with told():
         need_gis()
         options = PolygonOptions(id_field, name_field, layer, source_crs, merge, zero_pad)
         mapped = region_from_polygons(
-            polygons, options, region_id=region_id, chip_m=chip_m, crs=crs, bounds=corners, min_cover=min_cover
+            polygons, options, region_id=region_id, chip_m=chip_m, crs=crs, bounds=box, min_cover=min_cover
         )
-        data = region_codec.pack(mapped.region, levels)
-        decoded = region_codec.unpack(data, LinkConfig())  # what flight would refuse is not written
-        _write(mapped, data, out, picture)
+        write_region(mapped, out, levels)
+        if picture is not None:
+            write_png(picture, check_picture(mapped))
+        data, decoded = read_packed(out, region_codec.unpack)
         mean, greatest = region.share_error(mapped.region, levels)
         facts: dict[str, Any] = {
             **region_facts(data, decoded),
@@ -104,32 +105,3 @@ def export_maps(
         kind = MunicipalArchive if is_municipal(archive) else ProductArchive
         for path in write_maps(kind.read(archive), of_region, georef, format_, out, shapes):
             typer.echo(f"wrote {path}")
-
-
-def _corners(bounds: str | None) -> tuple[float, float, float, float] | None:
-    if bounds is None:
-        return None
-    try:
-        west, south, east, north = (float(text) for text in bounds.split(","))
-    except ValueError:
-        raise typer.BadParameter("--bounds is four numbers: WEST,SOUTH,EAST,NORTH in the grid's CRS") from None
-    return west, south, east, north
-
-
-def _write(mapped: MappedRegion, data: bytes, out: Path, picture: Path | None) -> None:
-    """Everything on a region, the region file last: where it is, the others are."""
-    import geopandas
-
-    from ground.pictures import check_picture, write_png
-
-    polygons = mapped.polygons
-    frame = geopandas.GeoDataFrame(
-        {"code": list(polygons.codes), "name": list(polygons.names)}, geometry=polygons.geometry, crs=polygons.crs
-    )
-    side = georef_path(out)
-    with replaced(municipalities_path(side)) as partial:
-        frame.to_parquet(partial)
-    write_georef(side, mapped.georef)
-    if picture is not None:
-        write_png(picture, check_picture(mapped))
-    write_bytes(out, data)

@@ -186,6 +186,9 @@ class _Rows:
         for units, expected in ((FRACTION, 1.0), (PERCENT, 100.0)):
             if expected != whole and abs(total - expected) <= expected * max(self.tolerance, 0.005):
                 return f"; they look like {units}: say --units {units}"
+        if whole == 1.0 and 1.5 < total < 100:
+            percent = "if they are percent, say --units percent, and --other NAME for the rest"
+            return f"; {percent}; if they are areas or counts, say --units area"
         if total > 1.5 * whole:
             return "; if they are areas or counts, say --units area"
         return "; a class that takes the rest is made by --other NAME" if total < whole else ""

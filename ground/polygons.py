@@ -144,9 +144,10 @@ def _codes(path: Path, column: Any, options: PolygonOptions, notes: list[str]) -
 def _check_range(path: Path, geometry: NDArray[Any], crs: Any) -> None:
     import shapely
 
-    if not crs.is_geographic:
+    shapes = geometry[~shapely.is_missing(geometry)]
+    if not crs.is_geographic or not len(shapes):
         return
-    bounds = shapely.total_bounds(geometry[~shapely.is_missing(geometry)])
+    bounds = shapely.total_bounds(shapes)
     if np.isfinite(bounds).all() and (np.abs(bounds) > [360.0, 90.0001, 360.0, 90.0001]).any():
         reach = f"{bounds[0]:.6g}, {bounds[1]:.6g} to {bounds[2]:.6g}, {bounds[3]:.6g}"
         advice = "its CRS is not what it says; give the right one with --source-crs"

@@ -75,12 +75,22 @@ def region_from_polygons(
     Raises GisError, saying what to do.
     """
     need_gis()
-    import shapely
-
     if bounds is not None and crs == AUTO:
         raise GisError("--bounds are in the grid's CRS: name it with --crs")
     given = read_polygons(path, options)
-    polygons = projected(given, choose_crs(given, crs))
+    return map_region(projected(given, choose_crs(given, crs)), region_id, chip_m, bounds, min_cover)
+
+
+def map_region(
+    polygons: Polygons,
+    region_id: int,
+    chip_m: float,
+    bounds: tuple[float, float, float, float] | None,
+    min_cover: float = MIN_COVER,
+) -> MappedRegion:
+    """The same for polygons that were read and projected to the grid's CRS."""
+    import shapely
+
     grid = lay_grid(polygons, chip_m, bounds)
     if bounds is not None:
         polygons = _within(polygons, shapely.box(*bounds))

@@ -78,7 +78,8 @@ def _csv(path: Path, options: SheetOptions) -> Sheet:
     number = 0
     try:
         with path.open(encoding=options.encoding, newline="") as file:
-            delimiter = options.delimiter or _delimiter(file.read(1 << 16), options.header_row)
+            head = file.read(1 << 16)
+            delimiter = options.delimiter or _delimiter(head, options.header_row)
             file.seek(0)
             reader = csv.reader(file, delimiter=delimiter, strict=True)
             first = 1
@@ -98,7 +99,25 @@ def _csv(path: Path, options: SheetOptions) -> Sheet:
         raise TableError(str(path), [f"is not {options.encoding} text: {error}"]) from None
     except csv.Error as error:
         raise TableError(str(path), [f"line {max(number, 1)}: is not CSV: {error}"]) from None
-    return _sheet(str(path), "line", [line for line in lines if any(line[1])], options.header_row, delimiter)
+    filled = [line for line in lines if any(line[1])]
+    try:
+        return _sheet(str(path), "line", filled, options.header_row, delimiter)
+    except TableError as error:
+        likely = _likely_header(head) if options.header_row is None else None
+        if likely is None or likely == filled[0][0]:
+            raise
+        told = f"looks like a title, and line {likely} like the header: say --header-row {likely}"
+        raise TableError(error.source, [f"line {filled[0][0]}: {told}"]) from None
+
+
+def _likely_header(text: str) -> int | None:
+    """The first line of several columns that the next two have as well; None if there is none among the first fifty."""
+    bare = ["".join(line.split('"')[::2]) for line in text.splitlines()[:52]]
+    for i, line in enumerate(bare[:-2]):
+        mark = max(DELIMITERS, key=line.count)
+        if line.count(mark) >= 2 and all(each.count(mark) == line.count(mark) for each in bare[i + 1 : i + 3]):
+            return i + 1 if line.replace(mark, "").strip() and line.split(mark)[1].strip() else None
+    return None
 
 
 def _delimiter(text: str, header_row: int | None) -> str:

@@ -136,4 +136,6 @@ def spread(plan: Plan, table: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def _mae(predicted: NDArray[np.floating], truth: NDArray[np.floating]) -> float:
-    return float(np.nanmean(np.abs(predicted.astype(np.float64) - truth)))
+    """Mean over chips whose truth is known; NaN where none is, as in imagery with a label table alone."""
+    error = np.abs(predicted.astype(np.float64) - truth)
+    return float(np.nanmean(error)) if not np.isnan(error).all() else float("nan")

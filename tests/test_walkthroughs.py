@@ -49,6 +49,15 @@ def test_every_command_on_the_uplink_page_runs_and_the_predictions_come_back(tmp
     assert summary["capture"]["frames"] == summary["frames_sent"] + summary["frames_duplicated"]
 
 
+def test_the_imagery_page_leads_from_example_files_to_a_map_on_its_place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    printed = walk("your-imagery.md", "mine.toml")
+    assert "EPSG:32630 (960.0, 960.0) ('forest', 'grassland', 'crops', 'other land', 'entropy')" in printed
+    summary = json.loads(Path("mine/summary.json").read_text(encoding="utf-8"))
+    assert summary["mae_soft"] < 0.05
+    assert Path("mine.png").exists() and not Path(".mine.work").exists()
+
+
 def test_the_mission_of_the_report_page_survives_its_kill_and_its_figures_can_be_read(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "of the training mean's error" in walk("report.md", "short.toml")

@@ -18,7 +18,7 @@ from ground.build.elf import undefined_symbols
 from ground.cli import app
 
 CROSS = [name for name in targets.NAMES if name != targets.HOST]
-MAX_LIBRARY_BYTES = 64 << 10
+MAX_LIBRARY_BYTES = 112 << 10
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ the time that an input may take.
 from __future__ import annotations
 
 import contextlib
+import pickle  # noqa: TID251 (what writes the published files)
 import tempfile
 import zlib
 from collections.abc import Callable
@@ -44,6 +45,7 @@ from flight.link.security import SecureChannel
 from flight.link.transfer import File
 from ground.capture import Capture, Captured, CaptureError, CaptureWriter
 from ground.describe import Describer
+from ground.importer import pickles
 
 CONFIG = LinkConfig(max_region_chips=4096, max_municipalities=256, max_label_cells=4096)
 KEYS = KeyRing({1: bytes(range(32)), 2: bytes(range(32, 64))}, 1)
@@ -226,6 +228,11 @@ def _captures() -> list[bytes]:
         return [path.read_bytes()]
 
 
+def _pickles() -> list[bytes]:
+    chip = {"chip": np.zeros((2, 3, 3), np.uint8), "label_proportions": {"a": {"0": 1.0}}, "corners": (1.5, None)}
+    return [pickle.dumps(chip, protocol) for protocol in (0, 2, 4, 5)]
+
+
 TARGETS: dict[str, Target] = {
     "labels": Target("label sets, whole and as deltas", _labels, _label_seeds),
     "region": Target(
@@ -261,6 +268,7 @@ TARGETS: dict[str, Target] = {
             )
         ],
     ),
+    "pickle": Target("published chips, parsed and never run", pickles.loads, _pickles, (pickles.PickleError,)),
     "pdu": Target("protocol data units of CFDP", cfdp.unpack, _pdus, (RejectedError,)),
     "packet": Target(
         "bodies of telecommands and telemetry, behind a byte for the APID",

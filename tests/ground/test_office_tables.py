@@ -143,6 +143,20 @@ MALFORMED: list[tuple[str, str, Any, dict[str, Any], str]] = [
     ("wrong delimiter", CSV, "code;a;b\n1;0;1\n", {"delimiter": ","}, "looks separated by semicolons: name it"),
     # its header and columns
     ("title above", CSV, "Land cover;;\ncode;a;b\n1;0;1\n", {}, "line 1: has one cell, 'Land cover', like a title"),
+    (
+        "title with commas",
+        CSV,
+        "Land use, by town, in percent\n\ncode;a;b;c\n1;0;1;0\n2;0;1;0\n",
+        {},
+        "line 1: looks like a title, and line 3 like the header: say --header-row 3",
+    ),
+    (
+        "percent with a class lacking",
+        CSV,
+        "code,a,b\n1,20,37\n",
+        {},
+        "if they are percent, say --units percent, and --other NAME for the rest",
+    ),
     ("column without a name", CSV, "code,a,\n1,0.5,0.5\n", {}, "line 1: column 3 has no name"),
     ("class twice", CSV, "code,a,a\n1,0.5,0.5\n", {}, "line 1: column 'a' is there twice"),
     ("one class", CSV, "code,a\n1,1\n", {}, "has 1 class; a label table needs at least 2"),

@@ -13,8 +13,11 @@ from flight.clock import cpu_s
 from ground.datasets import open_imagery
 from ground.imagery import TEST, TRAIN, VALIDATION, Task
 from sim import landcover
+from sim.evaluate import Scorer
 from sim.municipalities import SAMPLES, Municipalities
 from sim.noise import Field, hash2, subkey
+from sim.plan import make_plan
+from sim.scenario import load_scenario
 from sim.world import World, describe
 from sim.world_export import export, world_of
 
@@ -291,6 +294,23 @@ def test_an_exported_world_reads_back_as_the_same_imagery(tmp_path: Path) -> Non
         assert np.allclose(file.table(task), world.table(task), equal_nan=True, atol=1e-6)
     assert told[-1] == (450, 450)
     assert told == sorted(told)
+
+
+@pytest.mark.filterwarnings("error")
+def test_imagery_with_a_table_and_no_truth_is_flown_without_a_score(tmp_path: Path) -> None:
+    export(world_of(150, seed=5, chip_px=32), tmp_path / "earth.npz", 150)
+    with np.load(tmp_path / "earth.npz") as file:
+        arrays = {
+            name: np.full_like(file[name], 255) if name.startswith("labels") else file[name] for name in file.files
+        }
+    np.savez(tmp_path / "untold.npz", **arrays)
+    (tmp_path / "mine.toml").touch()
+    plan = make_plan(load_scenario(str(tmp_path / "mine.toml")), tmp_path / "untold.npz")
+    scorer = Scorer(plan, plan.imagery.tasks[0])
+    shape = (plan.imagery.rows, plan.imagery.cols, len(plan.imagery.tasks[0].class_names))
+    received = scorer.received_mae(np.full(shape, 1 / shape[2], np.float32))
+    assert received is not None and np.isnan(received)
+    assert np.isnan(scorer.baselines()["training mean"]["mae_soft"])
 
 
 def test_an_export_of_more_chips_than_there_are_is_refused_and_writes_nothing(tmp_path: Path) -> None:
