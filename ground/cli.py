@@ -13,7 +13,17 @@ import typer
 from flight.config import LinkConfig
 from flight.link import event_log, labelset, municipal, parcel, product, region, region_codec, region_patch
 from flight.link.pack import EVENT_LOG, MODEL, MUNICIPAL
-from ground import build_cli, capture_cli, cfdp_cli, dataset_cli, gis_cli, keys_cli, station_cli, update_cli
+from ground import (
+    build_cli,
+    capture_cli,
+    cfdp_cli,
+    dataset_cli,
+    encoder_cli,
+    gis_cli,
+    keys_cli,
+    station_cli,
+    update_cli,
+)
 from ground.archive import export
 from ground.console import MAX_FILE_BYTES, AsJson, Dataset, Out, read_packed, told
 from ground.datasets import DatasetError, NpzImagery, open_imagery
@@ -76,6 +86,7 @@ for _name, _sub in {
     "region": region_app,
     "dataset": dataset_cli.app,
     "products": products_app,
+    "encoder": encoder_cli.app,
     "update": update_cli.app,
     "command": command_app,
     "sequence": sequence_app,
