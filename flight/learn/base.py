@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from flight.kernels.backend import AOT, JIT, NUMPY, Backend
 from flight.learn import checks, state
 from flight.learn.features import check_chip_shape
+from flight.learn.grid import Encoder
 from flight.learn.state import StateError
 
 _MAX_COUNT = 1 << 62
@@ -40,10 +41,12 @@ class Learner(ABC):
         chip_shape_: (height, width, bands), fixed by the first chips; None before.
         labels_: float32 (n_municipalities, n_classes), the last label set; None before.
         n_chips_: chips given so far.
-        backend: what computes, see `use`; numpy unless told.
+        backend, encoder: what computes, and what chips are seen through, see `use`; numpy and none unless told.
+        takes_encoder: whether an encoder can be used.
     """
 
     name: ClassVar[str]
+    takes_encoder: ClassVar[bool] = False
     seed: int
     max_municipalities: int
     region_id: int = 0
@@ -53,20 +56,28 @@ class Learner(ABC):
     labels_: NDArray[np.float32] | None = None
     n_chips_: int = 0
     backend: Backend = Backend(NUMPY)
+    encoder: Encoder | None = None
 
     def __init__(self, *, seed: int = 0, max_municipalities: int = 65535) -> None:
         self.seed = seed
         self.max_municipalities = max_municipalities
 
-    def use(self, backend: Backend) -> Self:
-        """Compute with `backend` (`flight.kernels.backend.choose`) instead of numpy, before any chips are given.
+    def use(self, backend: Backend, encoder: Encoder | None = None) -> Self:
+        """Compute with `backend` (`flight.kernels.backend.choose`) and through `encoder`, from before the first chips.
 
         Compiled kernels give the same bits on every machine, whether `aot` or `jit`; numpy gives other ones. So a
-        learner that has chips may not change between the two: ValueError.
+        learner that has chips may not change between the two, nor to another encoder, or to none: ValueError. So it is
+        for an encoder, and a learner that sees but raw patches.
         """
+        if encoder is not None and not self.takes_encoder:
+            raise ValueError(f"{self.name} learns from raw patches, and can use no encoder")
         if self.chip_shape_ is not None and backend.compiled != self.backend.compiled:
             raise ValueError(f"{self.name} has begun with {self.backend.name}, and cannot go on with {backend.name}")
-        self.backend = backend
+        if self.chip_shape_ is not None and _digest(encoder) != _digest(self.encoder):
+            raise ValueError(
+                f"{self.name} has begun with {_digest(self.encoder)}, and cannot go on with {_digest(encoder)}"
+            )
+        self.backend, self.encoder = backend, encoder
         return self
 
     def partial_fit(self, chips: object, bag: object, weight: object = None, *, number: object = None) -> Self:
@@ -210,11 +221,12 @@ class Learner(ABC):
         return state.pack(header, arrays | (self._arrays() if self.chip_shape_ else {}))
 
     @classmethod
-    def from_state(cls, data: bytes, backend: Backend | None = None) -> Self:
+    def from_state(cls, data: bytes, backend: Backend | None = None, encoder: Encoder | None = None) -> Self:
         """The learner whose `state()` was `data`, to go on with `backend`, or to be looked at with numpy.
 
-        StateError if it is none, one of another class, or, if `backend` is given, one that compiled kernels made where
-        that has none, or the other way round: their bits differ.
+        StateError if it is none, one of another class, one that saw chips through another encoder than `encoder`, or,
+        if `backend` is given, one that compiled kernels made where that has none, or the other way round: their bits
+        differ.
         """
         header, arrays = state.unpack(data)
         if header.get("learner") != cls.name:
@@ -224,7 +236,7 @@ class Learner(ABC):
         if made not in (AOT, JIT, NUMPY) or (backend is not None and (made != NUMPY) != backend.compiled):
             raise StateError(f"state was made by backend {made!r}, this one is {using.name!r}")
         try:
-            learner = cls._with_params(header.get("params")).use(using)
+            learner = cls._with_params(header.get("params")).use(using, encoder)
             learner._restore(header, arrays)
         except StateError:
             raise
@@ -351,6 +363,10 @@ class Learner(ABC):
     @abstractmethod
     def _restore_arrays(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Take from `arrays`, with checks, what `_arrays` put there."""
+
+
+def _digest(encoder: Encoder | None) -> str:
+    return "no encoder" if encoder is None else f"encoder {encoder.digest[:16]}"
 
 
 def _same_bits(a: NDArray[Any], b: NDArray[Any]) -> bool:
