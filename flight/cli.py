@@ -69,7 +69,23 @@ def parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="say how flight is, and what its state directory holds")
     status.add_argument("--state", type=Path, required=True, help="the state directory")
     status.add_argument("--json", action="store_true", help="one JSON object instead of lines")
-    commands.add_parser("unit", help="print a systemd unit")
+    commands.add_parser("unit", help="print a systemd unit, to be filled in by hand")
+    install = commands.add_parser(
+        "install-service", help="have systemd run flight: write its unit, enable and start it"
+    )
+    install.add_argument("--as", dest="user", help="account that flight runs as; default: the owner of --keys")
+    install.add_argument(
+        "--dry-run", action="store_true", help="print the unit, and what would be called; change nothing"
+    )
+    install.add_argument("--replace", action="store_true", help="put it in the place of another unit of that name")
+    install.add_argument("--no-start", action="store_true", help="from the next start of the machine on, not now")
+    install.add_argument(
+        "service",
+        nargs=argparse.REMAINDER,
+        metavar="run|listen ...",
+        help="what it runs, with its own options, as it would be typed after swath-flight",
+    )
+    commands.add_parser("uninstall-service", help="stop and disable flight's service and remove its unit")
     return top
 
 
@@ -90,6 +106,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command == "unit":
         print(resources.files("flight").joinpath("swath-flight.service").read_text(encoding="utf-8"), end="")
         return 0
+    if options.command in ("install-service", "uninstall-service"):
+        return _service(options)
     return _status(options)
 
 
@@ -248,6 +266,30 @@ def _listen(options: argparse.Namespace) -> int:
         signal.signal(number, stop)
     print(f"listening at {board.endpoint}", flush=True)
     board.serve()
+    return 0
+
+
+def _service(options: argparse.Namespace) -> int:
+    from flight import service
+
+    system = service.System()
+    try:
+        if options.command == "uninstall-service":
+            print(service.uninstall(system))
+            return 0
+        if not options.service or options.service[0] not in ("run", "listen"):
+            raise service.ServiceError(
+                "say what it runs: swath-flight install-service run ..., or listen ..., with its options"
+            )
+        wanted = service.Service.of(parser().parse_args(options.service), options.user)
+        if options.dry_run:
+            print(wanted.unit())
+            print("\n".join(f"# {line}" for line in service.commands(not options.no_start)))
+            return 0
+        print(service.install(wanted, system, replace=options.replace, start=not options.no_start))
+    except (service.ServiceError, OSError) as error:
+        print(f"swath-flight: {error}", file=sys.stderr)
+        return 2
     return 0
 
 
