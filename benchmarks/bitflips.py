@@ -167,7 +167,7 @@ def share(seed: int, learner: str = "swath", n_chips: int = 1024, side: int = 96
 
 def spent_cpu_s(flight: Executive) -> float:
     """What a flight process has spent on checks and scrubbing [s of CPU]."""
-    return flight.scrub.spent_cpu_s + sum(seal.spent_cpu_s for seal in flight.payload.seals.values())
+    return flight.scrub.spent_cpu_s + flight.payload.guard.spent_cpu_s
 
 
 def main() -> None:

@@ -29,12 +29,13 @@ from flight.modes import CHIPS_IN, SAFE, Modes
 from flight.municipal_work import MunicipalRequest
 from flight.onboard_time import OnBoardTime
 from flight.orders import FACTORY, Orders
-from flight.payload import ARCHIVE, Payload
+from flight.payload import Payload
 from flight.power import Power
 from flight.rates import Cpu, Job, Meter, RateGroup, measured
 from flight.scrub import Scrub
 from flight.step import NEVER, Message, Output, Step
 from flight.store import Damage, Store, StoreError
+from flight.summaries import ARCHIVE
 from flight.telemetry import EventLog, Retask, short
 from flight.updates import Updates
 from flight.uplink import Uplink
@@ -134,7 +135,7 @@ class Executive:
         if task_id:
             self.payload.resume_task(task_id)  # what was acknowledged counts, not what the checkpoint had
         if state is not None and state["municipal"] is not None:
-            self.payload.towns.ask(MunicipalRequest(**state["municipal"]))
+            self.payload.products.towns.ask(MunicipalRequest(**state["municipal"]))
         self.incarnation = min(self.incarnation + 1, U16)
         self._make_groups()
         self.scrub.start()
@@ -276,7 +277,7 @@ class Executive:
         old, self.payload = self.payload, Payload(self.config, self.store, self.emit, self.backend)
         if old.task_id:
             self.payload.resume_task(old.task_id)
-        self.payload.towns.ask(old.towns.request)
+        self.payload.products.towns.ask(old.products.towns.request)
         progress = self.payload.progress
         progress.predicted = min(progress.predicted, old.progress.predicted)
         progress.products = max(progress.products, old.progress.products)

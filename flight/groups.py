@@ -192,17 +192,17 @@ class Predicting(PayloadGroup):
 
     def due_s(self, t: float) -> float:
         """At once, if there is something to predict; later, if the link had no room."""
-        return self._not_before_s if self.flight.payload.to_predict else NEVER
+        return self._not_before_s if self.flight.payload.products.to_predict else NEVER
 
     def next_slice(self, t: float) -> Slice:
         """A product's worth of chips."""
-        n = min(self.flight.payload.to_predict, self.most_chips)
+        n = min(self.flight.payload.products.to_predict, self.most_chips)
         return Slice(n * self.flight.config.costs.predict_s, lambda: self._predict(n))
 
     def _predict(self, n: int) -> None:
         payload = self.flight.payload
         start = payload.progress.predicted
-        made = payload.predict(n)
+        made = payload.products.predict(n)
         if made is None or not self._submit(made, start, n):
             return
         self.flight.checkpoint.changed()
@@ -214,13 +214,15 @@ class Predicting(PayloadGroup):
         payload = self.flight.payload
         of_chips = isinstance(made, Product) and made.block == 1
         try:
-            self.flight.endpoint.submit(payload.packed(made), PRODUCT_PRIORITY if of_chips else QUICK_LOOK_PRIORITY)
+            self.flight.endpoint.submit(
+                payload.products.packed(made), PRODUCT_PRIORITY if of_chips else QUICK_LOOK_PRIORITY
+            )
         except LinkFullError:
-            payload.take_back(made, start)
+            payload.products.take_back(made, start)
             self._not_before_s = self.flight.t + PRODUCT_RETRY_S
             return False
         except LinkError:  # larger than a file may be
-            payload.take_back(made, start, too_large=True)
+            payload.products.take_back(made, start, too_large=True)
             if of_chips:
                 self.most_chips = max(1, n // 2)
             return False

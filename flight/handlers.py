@@ -43,14 +43,14 @@ def _get_model(flight: Executive, command: Telecommand) -> None:
 def _predict(flight: Executive, command: Telecommand) -> None:
     if flight.payload.labels is None or command.args["task_id"] != flight.payload.task_id:
         raise RefusedError(f"task {command.args['task_id']} is not active")
-    flight.payload.predict_again()
+    flight.payload.products.begin_again()
 
 
 def _predict_municipalities(flight: Executive, command: Telecommand) -> None:
     task_id, rows, levels = (command.args[name] for name in ("task_id", "rows", "levels"))
     if flight.payload.labels is None or task_id != flight.payload.task_id:
         raise RefusedError(f"task {task_id} is not active")
-    flight.payload.towns.ask(MunicipalRequest(rows == "unlabelled", levels))
+    flight.payload.products.towns.ask(MunicipalRequest(rows == "unlabelled", levels))
 
 
 def _set_time(flight: Executive, command: Telecommand) -> None:

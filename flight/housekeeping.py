@@ -104,7 +104,7 @@ def report(executive: Executive) -> dict[str, Any]:
         "steps": progress.steps,
         "weights_sha256": progress.model_digest.hex(),
         "n_parameters": executive.payload.learner.n_parameters if executive.payload.labels is not None else 0,
-        "to_predict": executive.payload.to_predict,
+        "to_predict": executive.payload.products.to_predict,
         "checkpoint_generation": executive.payload.checkpoint_generation,
         "events": dict(executive.log.counts),
         "kernels": executive.backend.name,

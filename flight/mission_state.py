@@ -26,7 +26,7 @@ def read(store: Store) -> dict[str, Any] | None:
 
 def write(flight: Executive) -> None:
     """Bring the state of `flight` to the disk; StoreError if that fails."""
-    towns = flight.payload.towns.request
+    towns = flight.payload.products.towns.request
     state = {
         "format": FORMAT,
         "endpoint": flight.endpoint.save(),

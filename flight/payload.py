@@ -1,72 +1,38 @@
 """What the payload knows: the region, the label sets, the learner, and the summaries of the chips that it has seen.
 
 Everything here is a function of what was received; nothing knows of frames, sockets or time. What must survive is
-written through `flight.store`: files when they arrive, the rest in checkpoints.
+written through `flight.store`: files when they arrive, the rest in checkpoints (`flight.payload_state`). What the model
+predicts is made into products by `flight.products`.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from flight.archive import Archive
+from flight import payload_state
 from flight.checkpoints import Checkpoints
 from flight.config import FlightConfig
 from flight.errors import RefusedError
+from flight.guard import Guard
 from flight.ingest import Chip
-from flight.integrity import DivergedError, MemoryFaultError, Seal
+from flight.integrity import DivergedError
 from flight.kernels.backend import NUMPY, Backend
 from flight.label_store import LabelStore, fitted
-from flight.learn import LEARNERS, Learner, StateError, load_state
+from flight.learn import LEARNERS, Learner
 from flight.learn.features import check_chip_shape
-from flight.link import municipal, product
 from flight.link.labelset import LabelSet
-from flight.link.municipal import MunicipalProduct
 from flight.link.pack import CodecError
-from flight.link.packet import FileKind
 from flight.link.parcel import Model
-from flight.link.product import DIGEST_BYTES, MAX_BLOCK, BlockSums, Product
-from flight.link.region import OVERLAPS, Region
-from flight.link.transfer import File
-from flight.municipal_work import MunicipalWork
+from flight.link.product import DIGEST_BYTES
+from flight.link.region import Region
+from flight.products import Products
+from flight.progress import Progress
 from flight.region_intake import Kept, RegionIntake
 from flight.store import Store
-from flight.telemetry import short
-
-ARCHIVE = "archive.bin"
-# What training only reads: chips seen so far, and labels.
-STILL = ("learner._sums", "learner._second", "learner._reservoir", "learner.labels_", "learner._embedding._W", "table")
-_CELL = struct.Struct("<I")
-Emit = Callable[..., None]
-
-
-@dataclass
-class Progress:
-    """Figures over the mission that a checkpoint keeps."""
-
-    chips: int = 0  # taken in
-    chips_refused: int = 0
-    next_number: int = 0  # first chip number that is not taken in yet
-    steps: int = 0  # training steps
-    predicted: int = 0  # archived chips that the current model has predicted
-    model_digest: bytes = b""
-    overview: bool = False  # whether the current model's quick-look is made, or not needed
-    products: int = 0
-
-
-@dataclass
-class Look:
-    """A quick-look in the making: archived chips `at` to `end` are still to be predicted."""
-
-    sums: BlockSums
-    end: int
-    at: int = 0
+from flight.summaries import Summaries
+from flight.telemetry import Emit, short
 
 
 class Payload:
@@ -82,49 +48,33 @@ class Payload:
         self.emit = emit
         self.kept: Kept | None = None
         self.intake: RegionIntake | None = None
-        self._label_store = LabelStore(config, store, self.backend.decoders)
+        self.label_store = LabelStore(config, store, self.backend.decoders)
         self.labels: LabelSet | None = None
         self.learner: Learner = self._new_learner()
-        self.archive: Archive | None = None
-        self._look: Look | None = None
-        self._look_block = config.executive.quick_look_chips
-        self.towns = MunicipalWork()
+        self.summaries = Summaries(store.disk, config.executive.archive_bytes, emit)
         self.progress = Progress()
+        self.products = Products(self)
         self.checkpoints = Checkpoints(store)
         self.held = False  # training has failed with these chips and labels
-        self.seals = {"learner": Seal(), "region": Seal()}
-        self._restore()
-        self._seal()
+        self.guard = Guard()
+        payload_state.restore(self)
+        self.seal()
 
-    # Memory
+    def seal(self) -> None:
+        """Take what learner and labels hold now as right."""
+        self.guard.seal(self.learner, self.labels)
 
-    def broken(self) -> str:
-        """What in memory is not as it was left: a part of the learner or of the labels; empty if nothing."""
-        return self.seals["learner"].broken()
-
-    def sweep(self, slices: int) -> str:
-        """As `broken`, of the next of so many slices of the region."""
-        return self.seals["region"].sweep(self.seals["region"].n_bytes // slices)
-
-    def _check(self) -> None:
-        if part := self.broken():
-            raise MemoryFaultError(part)
-
-    def _seal(self) -> None:
-        table = None if self.labels is None else self.labels.proportions
-        self.seals["learner"].renew(learner=self.learner, table=table)
-
-    # Files and tasks
+    # Region
 
     @property
-    def task_id(self) -> int:
-        """The task being learned; 0 without one."""
-        return self.labels.task_id if self.labels is not None else 0
+    def region(self) -> Region | None:
+        """The region in use."""
+        return self.kept.region if self.kept is not None else None
 
     @property
-    def label_version(self) -> int:
-        """The version of its label set; 0 without one."""
-        return self.labels.version if self.labels is not None else 0
+    def region_crc(self) -> int:
+        """The digest that names its version; 0 without one."""
+        return self.kept.region.digest if self.kept is not None else 0
 
     def receive_region(self, data: bytes) -> None:
         """Decode a region file or a patch, put the region on disk and use it, all at once."""
@@ -170,9 +120,9 @@ class Payload:
             raise RefusedError(str(error)) from error
         self.store.put("region", kept.dump(), twice=True)
         if self.kept is None or kept.region.digest != self.region_crc:
-            self._label_store.forget_others(kept)
+            self.label_store.forget_others(kept)
             grown = self.region_crc in kept.carries
-            self._use_region(kept)
+            self.use_region(kept)
             if grown and self.labels is not None:
                 self.resume_task(self.labels.task_id)
             elif not grown:
@@ -181,44 +131,45 @@ class Payload:
 
     def _start_anew(self) -> None:
         self.labels = None
-        self.towns.ask(None)
+        self.products.towns.ask(None)
         self.learner = self._new_learner()
         self.learner.region_id = self.region.region_id if self.region is not None else 0
-        self.predict_again()
+        self.products.begin_again()
         self.progress.model_digest = b""
-        self.archive = None
-        self._seal()
-        with suppress(OSError):  # one that stays is written over
-            self.store.disk.remove(ARCHIVE)
+        self.summaries.forget()
+        self.seal()
 
-    @property
-    def region(self) -> Region | None:
-        """The region in use."""
-        return self.kept.region if self.kept is not None else None
-
-    @property
-    def region_crc(self) -> int:
-        """The digest that names its version; 0 without one."""
-        return self.kept.region.digest if self.kept is not None else 0
-
-    def _use_region(self, kept: Kept) -> None:
+    def use_region(self, kept: Kept) -> None:
+        """Learn and predict by this region from now on."""
         self.kept, new = kept, kept.region
-        self.seals["region"].renew(bags=new.bags, weights=new.weights, codes=new.codes)
+        self.guard.seal_region(new)
         self.learner.region_id = new.region_id
         self.emit("region-loaded", region_id=new.region_id, municipalities=len(new.codes), version=new.digest)
 
+    # Labels and tasks
+
+    @property
+    def task_id(self) -> int:
+        """The task being learned; 0 without one."""
+        return self.labels.task_id if self.labels is not None else 0
+
+    @property
+    def label_version(self) -> int:
+        """The version of its label set; 0 without one."""
+        return self.labels.version if self.labels is not None else 0
+
     def receive_labels(self, data: bytes) -> LabelSet:
         """Put a label set on disk, and learn it now if it says so."""
-        labels = self._label_store.decode(data, self.kept)
+        labels = self.label_store.decode(data, self.kept)
         usable = fitted(labels, self.kept)
-        self._label_store.put(labels)
+        self.label_store.put(labels)
         if labels.activate or labels.task_id == self.task_id:
             self._use_labels(usable)
         return labels
 
     def set_task(self, task_id: int) -> None:
         """Learn the stored label set of task `task_id`; RefusedError if there is none."""
-        self._use_labels(fitted(self._label_store.read(task_id), self.kept))
+        self._use_labels(fitted(self.label_store.read(task_id), self.kept))
 
     def resume_task(self, task_id: int) -> None:
         """Go on with a task after a restart; if its label set cannot be used, say so and go on without one."""
@@ -229,12 +180,12 @@ class Payload:
 
     def _use_labels(self, labels: LabelSet) -> None:
         if labels.task_id != self.learner.task_id:
-            self.predict_again()
+            self.products.begin_again()
             self.progress.model_digest = b""
-            self.towns.ask(None)
+            self.products.towns.ask(None)
         self.labels, self.held = labels, False
         self.learner.set_labels(labels.proportions, task_id=labels.task_id, version=labels.version)
-        self._seal()
+        self.seal()
         rows = int((~labels.missing).sum())
         self.emit("labels-loaded", task_id=labels.task_id, label_version=labels.version, rows=rows)
 
@@ -254,7 +205,7 @@ class Payload:
         where = self.region
         if where is None:
             raise RefusedError("no region on board")
-        self._check()
+        self.guard.check()
         usable: list[Chip] = []
         known = self.learner.chip_shape_ or self.config.executive.chip_shape
         for chip in chips:
@@ -265,22 +216,18 @@ class Payload:
             images = np.stack([chip.image for chip in usable])
             rows = np.array([chip.row for chip in usable], np.int64)
             cols = np.array([chip.col for chip in usable], np.int64)
-            self._check_map(rows * where.cols + cols)
+            cells = rows * where.cols + cols
+            self.guard.check_map(cells)
             bags, weights = where.overlaps(rows, cols)
             numbers = np.array([chip.number for chip in usable], np.int64)
             self.learner.partial_fit(images, bags, weights, number=numbers)
             summaries = self.learner.summarise(images)
             self.held = False
-            self._seal()
+            self.seal()
         self.progress.chips += len(usable)
         self.progress.next_number = chips[-1].number + 1
         if usable and summaries is not None:
-            self._archive(rows * where.cols + cols, summaries)
-
-    def _check_map(self, cells: NDArray[np.int64]) -> None:
-        for path, row_bytes in (("bags", 4 * OVERLAPS), ("weights", OVERLAPS)):
-            if part := self.seals["region"].touched(path, cells, row_bytes):
-                raise MemoryFaultError(f"region.{part}")
+            self.summaries.append(cells, summaries)
 
     def _usable(self, chip: Chip, where: Region, shape: tuple[int, ...] | None) -> bool:
         """Whether a chip can be learned from; `shape` is that of the chips before it, None if it is the first."""
@@ -307,21 +254,6 @@ class Payload:
         except OSError:
             return False
 
-    def _archive(self, cells: NDArray[np.int64], summaries: NDArray[np.uint8]) -> None:
-        if self.archive is None:
-            self.archive = self._open_archive(summaries.shape[1], 0)
-        refused = self.archive.refused
-        for cell, summary in zip(cells, summaries, strict=True):
-            self.archive.append(_CELL.pack(cell) + summary.tobytes())
-        if self.archive.refused and not refused:
-            self.emit("archive-full", chips=self.archive.n_records)
-        self.archive.write()
-
-    def _open_archive(self, summary_bytes: int, n_records: int) -> Archive:
-        record_bytes = _CELL.size + summary_bytes
-        capacity = self.config.executive.archive_bytes // (record_bytes + 4)
-        return Archive(self.store.disk, ARCHIVE, record_bytes, capacity, n_records)
-
     # Training and predicting
 
     @property
@@ -336,37 +268,25 @@ class Payload:
         MemoryFaultError if what it would train has changed by itself, or meanwhile what it trains on; DivergedError if
         training has come to nonsense. Then the learner is of no use any more.
         """
-        self._check()
+        self.guard.check()
         try:
             self.progress.steps += self.learner.train(max_steps)
         except (ArithmeticError, np.linalg.LinAlgError) as error:
             raise DivergedError(str(error)) from error
-        if part := self.seals["learner"].broken(STILL):
-            raise MemoryFaultError(part)
+        self.guard.check_still()
         if part := self.learner.diverged():
             raise DivergedError(part)
-        self._seal()
+        self.seal()
         if self.learner.pending_steps or not self.learner.ready:
             return False
         digest = bytes.fromhex(self.learner.weights_sha256)
         if digest == self.progress.model_digest:
             return False
         self.progress.model_digest = digest
-        self.predict_again()
+        self.products.begin_again()
         version, name = self.label_version, digest[:DIGEST_BYTES]
         self.emit("model-ready", task_id=self.task_id, label_version=version, model_digest=name)
         return True
-
-    @property
-    def to_predict(self) -> int:
-        """Archived chips that the current model has not predicted yet; 0 while there is none.
-
-        While a municipal product is asked for, chips that it still needs; at least 1.
-        """
-        if self.archive is None or not self.has_model:
-            return 0
-        chips = max(0, self.archive.n_records - self.progress.predicted)
-        return self.towns.left(self.archive.n_records) or chips
 
     @property
     def has_model(self) -> bool:
@@ -379,119 +299,8 @@ class Payload:
         labels = self.labels
         if labels is None or not self.has_model:
             raise RefusedError("there is no model yet" if not self.pending_steps else "the model is being trained")
-        self._check()
+        self.guard.check()
         return Model(self.learner.name, labels.region_id, labels.task_id, labels.version, self.learner.weights())
-
-    def predict_again(self) -> None:
-        """Let everything be predicted and sent down again."""
-        self.progress.predicted, self.progress.overview, self._look = 0, False, None
-        self.towns.restart()
-        self._look_block = self.config.executive.quick_look_chips
-
-    def predict(self, n_chips: int) -> Product | MunicipalProduct | None:
-        """Predict the next `n_chips`, and make a product; None without a model, or if none can be read.
-
-        A municipal product that is asked for comes first. Where the chips need several products, a quick-look of all of
-        them comes before them. Both are None until they are complete. MemoryFaultError if the model has changed by
-        itself.
-        """
-        self._check()
-        try:
-            return self._next_product(n_chips)
-        finally:
-            self._seal()
-
-    def _next_product(self, n_chips: int) -> Product | MunicipalProduct | None:
-        if self.archive is None or self.region is None or not self.to_predict:
-            return None
-        if self.towns.left(self.archive.n_records):
-            return self._total_further(self.region, self.archive, n_chips)
-        several = self.to_predict > self.config.executive.product_chips and self._look_block > 1
-        if not self.progress.overview and (several or self._look is not None):
-            return self._look_further(self.region, self.archive, n_chips)
-        self.progress.overview, self._look = True, None
-        start = self.progress.predicted
-        self.progress.predicted = min(start + n_chips, self.archive.n_records)
-        found = self._predicted(self.archive, start, self.progress.predicted)
-        return self._product(self.region, *found, self.region.cols, 1) if found is not None else None
-
-    def _look_further(self, where: Region, archive: Archive, n_chips: int) -> Product | None:
-        """Go on with the quick-look; the product when it is complete."""
-        look = self._look or Look(BlockSums(self._look_block, where.cols), archive.n_records)
-        self._look = look
-        start, look.at = look.at, min(look.at + n_chips, look.end)
-        found = self._predicted(archive, start, look.at) if start < look.at else None
-        if found is not None:
-            look.sums.add(*found)
-        if look.at < look.end:
-            return None
-        self.progress.overview = True
-        return self._product(where, *look.sums.means(), look.sums.cols, look.sums.block) if look.sums.chips else None
-
-    def _total_further(self, where: Region, archive: Archive, n_chips: int) -> MunicipalProduct | None:
-        """Go on with the municipal product; the product when it is complete."""
-        done = self.towns.go_on(where, archive.n_records, n_chips, partial(self._predicted, archive))
-        if done is None or done[1].empty or self.labels is None:
-            return None
-        means, coverage = done[1].means()
-        if done[0].unlabelled:
-            labelled = ~self.labels.missing
-            means[labelled], coverage[labelled] = np.nan, 0
-        self.progress.products += 1
-        digest = self.progress.model_digest[:DIGEST_BYTES]
-        ids = (where.region_id, self.task_id, self.label_version)
-        return MunicipalProduct(*ids, digest, done[0].levels, means, coverage)
-
-    def packed(self, made: Product | MunicipalProduct) -> File:
-        """A product as the file that goes down."""
-        name = f"{made.task_id}-{made.label_version}-{self.progress.products}"
-        backend = self.backend.decoders
-        if isinstance(made, Product):
-            return File(f"product-{name}", FileKind.PRODUCT, product.pack(made, backend))
-        if self.kept is None:
-            raise RefusedError("no region on board")
-        data = municipal.pack(made, self._label_store.order_of(self.kept), backend)
-        return File(f"municipal-{name}", FileKind.MUNICIPAL_PRODUCT, data)
-
-    def take_back(self, made: Product | MunicipalProduct, start: int, too_large: bool = False) -> None:
-        """Let a product be made again that could not be sent; `start` is what was predicted before it.
-
-        A quick-look that is too large for a file is made of blocks twice the size, if there are such; a municipal
-        product of half as many levels.
-        """
-        if isinstance(made, MunicipalProduct):
-            self.towns.take_back(too_large)
-        elif made.block == 1:
-            self.progress.predicted = start
-        elif not too_large:
-            self.progress.overview = False
-        elif 2 * made.block <= MAX_BLOCK:
-            self.progress.overview, self._look, self._look_block = False, None, 2 * made.block
-
-    def _predicted(
-        self, archive: Archive, start: int, end: int
-    ) -> tuple[NDArray[np.int32], NDArray[np.float32]] | None:
-        """Cells in ascending order and their proportions, of archived chips `start` to `end` that can be read."""
-        records = archive.read(start, end)
-        whole = [record for record in records if record is not None]
-        if len(whole) < len(records):
-            self.emit("archive-damaged", chips=len(records) - len(whole))
-        if not whole:
-            return None
-        table = np.frombuffer(b"".join(whole), np.uint8).reshape(len(whole), -1)
-        cells = np.ascontiguousarray(table[:, : _CELL.size]).view("<u4")[:, 0].astype(np.int32)
-        _, latest = np.unique(cells[::-1], return_index=True)  # of two looks at a cell, the later one counts
-        latest = len(cells) - 1 - latest
-        return cells[latest], self.learner.predict_summaries(np.ascontiguousarray(table[latest, _CELL.size :]))
-
-    def _product(
-        self, where: Region, cells: NDArray[np.int32], proportions: NDArray[np.float32], cols: int, block: int
-    ) -> Product:
-        self.progress.products += 1
-        levels = self.config.executive.product_levels
-        digest = self.progress.model_digest[:DIGEST_BYTES]
-        ids = (where.region_id, self.task_id, self.label_version)
-        return Product(*ids, digest, levels, cells, proportions, cols, block)
 
     # Surviving
 
@@ -500,17 +309,8 @@ class Payload:
 
         MemoryFaultError if the learner has changed by itself: that is never written.
         """
-        self._check()
-        if self.archive is not None:
-            self.archive.sync()
-        self.checkpoints.write(
-            {
-                "region_crc": self.region_crc,
-                "progress": vars(self.progress),
-                "archive": [self.archive.record_bytes, self.archive.n_records] if self.archive is not None else None,
-                "learner": self.learner.state(),
-            }
-        )
+        self.guard.check()
+        payload_state.write(self)
 
     @property
     def checkpoint_generation(self) -> int:
@@ -521,42 +321,3 @@ class Payload:
     def safe(self) -> bool:
         """Whether both generations of the checkpoint hold the same chips."""
         return self.checkpoints.safe(self.progress.next_number)
-
-    def _restore(self) -> None:
-        data = self.store.get("region")
-        if data is not None:
-            try:
-                self._use_region(Kept.load(data, self.config.link))
-            except CodecError as error:
-                self.emit("record-damaged", record="region", reason=short(error))
-        state = self.checkpoints.read()
-        if state is None:
-            return
-        learner = self._restored_learner(state["learner"])
-        if learner is None or state["region_crc"] not in (self.kept.carries if self.kept is not None else (0,)):
-            # The region was replaced and the process died before the next checkpoint, or another learner is
-            # configured: statistics start anew.
-            self.progress.next_number = state["progress"]["next_number"]
-            return
-        self.progress, self.learner = Progress(**state["progress"]), learner
-        if state["archive"] is not None:
-            record_bytes, n_records = state["archive"]
-            self.archive = self._open_archive(record_bytes - _CELL.size, n_records)
-            if self.archive.missing:
-                self.emit("archive-damaged", chips=self.archive.missing)
-                self.progress.predicted = min(self.progress.predicted, self.archive.n_records)
-
-    def _restored_learner(self, data: bytes) -> Learner | None:
-        """The learner in a checkpoint; None, with an event, if it is not the one that is configured."""
-        try:
-            learner = load_state(data, self.backend)
-        except StateError as error:
-            self.emit("record-damaged", record="checkpoint", reason=short(error))
-            return None
-        wanted = self.learner
-        same = [(each.name, each.seed, each.max_municipalities) for each in (learner, wanted)]
-        if same[0] != same[1]:
-            reason = f"learner {learner.name}, configured is {wanted.name}"
-            self.emit("record-damaged", record="checkpoint", reason=short(reason))
-            return None
-        return learner

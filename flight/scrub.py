@@ -54,7 +54,7 @@ class Scrub:
     def run(self) -> None:
         """One slice: all of the learner and the labels, a part of the region, of the records and of the code."""
         self.start()
-        if part := self.flight.payload.broken() or self.flight.payload.sweep(SLICES):
+        if part := self.flight.payload.guard.broken() or self.flight.payload.guard.sweep(SLICES):
             self.repair(part)
         else:
             self._repairs = 0
@@ -71,7 +71,7 @@ class Scrub:
 
     def check(self) -> None:
         """Make sure that the payload is in memory as it was left, before it is used."""
-        if part := self.flight.payload.broken():
+        if part := self.flight.payload.guard.broken():
             self.repair(part)
 
     def repair(self, part: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from flight.step import NEVER
 
 LOG_LENGTH = MAX_EVENTS
 REPEAT_S = 30.0
+Emit = Callable[..., None]  # logs an event by name and arguments
 
 
 class EventLog:

@@ -81,7 +81,7 @@ def labels_kept(mission: SimulatedMission) -> list[str]:
         newest[int(task)] = max(int(version), newest.get(int(task), 0))
     for task_id, wanted in newest.items():
         try:
-            held = mission.flight.payload._label_store.read(task_id)
+            held = mission.flight.payload.label_store.read(task_id)
         except RefusedError as error:
             found.append(f"labels of task {task_id}: {error}")
             continue

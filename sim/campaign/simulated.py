@@ -161,7 +161,7 @@ class SimulatedMission:
             or flight.acknowledged < short.N_CHIPS
             or flight.job
             or payload.pending_steps
-            or payload.to_predict
+            or payload.products.to_predict
             or flight.endpoint.progress()
             or station.endpoint.progress()
         )

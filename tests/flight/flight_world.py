@@ -324,7 +324,7 @@ class World:
         if self.flight is None:
             return False
         payload, done = self.flight.payload, self.flight.acknowledged >= len(self.recorder.chips)
-        busy = self.flight.job or payload.pending_steps or payload.to_predict or self.ground.progress()
+        busy = self.flight.job or payload.pending_steps or payload.products.to_predict or self.ground.progress()
         return (
             not self.orders
             and done

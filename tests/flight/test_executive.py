@@ -105,10 +105,10 @@ def test_products_too_large_for_the_link_come_as_several(tmp_path):
 def test_a_full_archive_is_told_and_the_mission_goes_on(tmp_path):
     world = World(tmp_path, config(archive_bytes=10 * (4 + 101 + 4)))
     world.fly()
-    assert world.told("archive-full")[0]["chips"] == world.flight.payload.archive.n_records < 48
+    assert world.told("archive-full")[0]["chips"] == len(world.flight.payload.summaries) < 48
     assert world.flight.log.counts["archive-full"] == 1
     assert world.flight.payload.progress.chips == 48
-    assert len(next(iter(world.products.values())).cells) == world.flight.payload.archive.n_records
+    assert len(next(iter(world.products.values())).cells) == len(world.flight.payload.summaries)
 
 
 def test_a_damaged_summary_is_told_and_the_others_are_predicted(tmp_path):

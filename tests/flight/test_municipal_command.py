@@ -26,7 +26,7 @@ def learned(world, share=1.0):
 def expected(world):
     """Means of all chips' predictions, straight from the chips and the borders."""
     payload = world.flight.payload
-    cells, shares = payload._predicted(payload.archive, 0, payload.archive.n_records)
+    cells, shares = payload.products._predicted(0, len(payload.summaries))
     bags, weights = payload.region.bags[cells], payload.region.weights[cells].astype(float)
     towns = [((bags == town) * weights).sum(1) for town in range(len(payload.region.codes))]
     return np.array([weight @ shares / weight.sum() for weight in towns])
@@ -78,7 +78,7 @@ def test_what_was_acknowledged_comes_down_after_a_kill(tmp_path, wait_s):
 def test_a_product_that_is_too_large_for_a_file_comes_with_fewer_levels(tmp_path):
     world = World(tmp_path)
     learned(world)
-    towns = world.flight.payload.towns
+    towns = world.flight.payload.products.towns
     world.command("predict-municipalities", task_id=1, rows="all", levels=100)
     world.until(lambda: received(world))
     towns.take_back(too_large=True)

@@ -59,7 +59,7 @@ def test_the_least_imagery_gives_a_model_and_predictions(learner, chips, tmp_pat
     made.ingest(chips)
     while made.pending_steps:
         made.train(1000)
-    product = made.predict(100)
+    product = made.products.predict(100)
     assert len(product.cells) == len(chips)
     assert np.allclose(product.proportions.sum(axis=1), 1.0, atol=1e-3)
     assert events(made)[-1] == "model-ready"
@@ -73,8 +73,8 @@ def test_one_labelled_municipality_is_enough_and_none_is_not_a_fault(learner, tm
         each.ingest([make_chip(i) for i in range(48)])
         while each.pending_steps:
             each.train(1000)
-    assert made.has_model and made.to_predict == 48
-    assert not none.has_model and none.to_predict == 0 and none.predict(10) is None
+    assert made.has_model and made.products.to_predict == 48
+    assert not none.has_model and none.products.to_predict == 0 and none.products.predict(10) is None
     with pytest.raises(RefusedError, match="no model"):
         none.model()
 
@@ -88,7 +88,7 @@ def test_chips_that_nobody_owns_are_predicted_and_teach_no_municipality(tmp_path
     made.receive_labels(labelset.pack(label_set()))
     made.ingest([make_chip(i) for i in range(12)])
     made.train(1)
-    assert made.predict(100).cells.tolist() == list(range(12))
+    assert made.products.predict(100).cells.tolist() == list(range(12))
 
 
 def test_as_many_municipalities_as_the_link_allows_can_be_learned(tmp_path):
@@ -112,20 +112,20 @@ def test_a_checkpoint_holds_everything_and_goes_on_in_the_middle_of_training(tmp
     again = payload(tmp_path, "downconv")
     again.resume_task(1)
     assert again.checkpoint_generation == 1
-    assert (again.pending_steps, again.archive.n_records) == (made.pending_steps, 48)
+    assert (again.pending_steps, len(again.summaries)) == (made.pending_steps, 48)
     for each in (made, again):
         each.train(1000)
     assert again.progress == made.progress
-    np.testing.assert_array_equal(again.predict(48).proportions, made.predict(48).proportions)
+    np.testing.assert_array_equal(again.products.predict(48).proportions, made.products.predict(48).proportions)
 
 
 def test_the_same_labels_again_do_not_train_again(tmp_path):
     made = ready(tmp_path)
     made.ingest([make_chip(i) for i in range(48)])
     made.train(1)
-    made.predict(48)
+    made.products.predict(48)
     made.receive_labels(labelset.pack(label_set(version=2)))
-    assert made.label_version == 2 and made.pending_steps == 0 and made.to_predict == 0
+    assert made.label_version == 2 and made.pending_steps == 0 and made.products.to_predict == 0
 
 
 def test_labels_that_are_not_to_be_activated_wait_until_they_are_asked_for(tmp_path):
@@ -176,21 +176,21 @@ def many_products(directory):
     made = ready(directory)
     executive = dataclasses.replace(made.config.executive, product_chips=16, quick_look_chips=2)
     made.config = dataclasses.replace(made.config, executive=executive)
-    made.predict_again()
+    made.products.begin_again()
     made.ingest([make_chip(i) for i in range(len(EARTH.chips))])
     made.train(1000)
     return made
 
 
 def next_product(made):
-    return next(product for product in iter(lambda: made.predict(16), made) if product is not None)
+    return next(product for product in iter(lambda: made.products.predict(16), made) if product is not None)
 
 
 def predicted(made):
     """All products of what is archived, as they come."""
     products = []
-    while made.to_predict:
-        product = made.predict(16)
+    while made.products.to_predict:
+        product = made.products.predict(16)
         products += [] if product is None else [product]
     return products
 
@@ -204,22 +204,22 @@ def test_a_quick_look_comes_before_chips_that_need_several_products(tmp_path):
     table = np.concatenate([each.proportions for each in chips])[np.argsort(cells)]
     corner = table.reshape(make_region().rows, -1, table.shape[1])[:2, :2]
     np.testing.assert_allclose(look.proportions[0], corner.mean((0, 1)), atol=1e-5)
-    assert not made.predict(16)
-    made.predict_again()
+    assert not made.products.predict(16)
+    made.products.begin_again()
     assert predicted(made)[0].block == 2
 
 
 def test_a_quick_look_that_could_not_be_sent_is_made_again_and_coarser_if_it_was_too_large(tmp_path):
     made = many_products(tmp_path)
     first = next_product(made)
-    made.take_back(first, 0)
-    second = made.predict(16)
+    made.products.take_back(first, 0)
+    second = made.products.predict(16)
     np.testing.assert_array_equal(second.proportions, first.proportions)
-    made.take_back(second, 0, too_large=True)
+    made.products.take_back(second, 0, too_large=True)
     third = next_product(made)
     assert (first.block, second.block, third.block) == (2, 2, 4)
     for _ in range(8):
-        made.take_back(third, 0, too_large=True)
+        made.products.take_back(third, 0, too_large=True)
         third = next_product(made)
         if third.block == 1:
             return

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from benchmarks import bitflips
 from flight import scrub
+from flight.guard import STILL
 from flight.integrity import MemoryFaultError, Seal, arrays
 from flight.learn import LEARNERS
-from flight.payload import STILL
 from flight.store import Store
 from sim.disk import SimDisk
 from tests.flight.flight_world import EARTH, LEARNERS_TESTED, SLOW, World, config, flown, label_file
@@ -160,7 +160,7 @@ def test_nothing_that_has_changed_by_itself_is_ever_written(tmp_path):
 
 def test_memory_that_goes_on_changing_ends_the_process_and_does_not_go_round_for_ever(monkeypatch):
     world = flown(SimDisk())
-    monkeypatch.setattr(type(world.flight.payload), "broken", lambda payload: "learner._second")
+    monkeypatch.setattr(type(world.flight.payload.guard), "broken", lambda guard: "learner._second")
     with pytest.raises(MemoryFaultError):
         world.run(world.config.executive.scrub_s)
     assert len(repaired(world)) == scrub.MAX_REPAIRS

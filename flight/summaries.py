@@ -1,0 +1,82 @@
+"""Summaries of the chips that were seen, with their cells, in the archive on disk: later tasks are predicted so."""
+
+from __future__ import annotations
+
+import struct
+from contextlib import suppress
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flight.archive import Archive
+from flight.disk import Disk
+from flight.telemetry import Emit
+
+ARCHIVE = "archive.bin"
+_CELL = struct.Struct("<I")
+
+
+class Summaries:
+    """The summaries of one payload on `disk`, in at most `capacity_bytes`; `emit` tells what is full or damaged."""
+
+    def __init__(self, disk: Disk, capacity_bytes: int, emit: Emit) -> None:
+        self.disk, self.capacity_bytes, self.emit = disk, capacity_bytes, emit
+        self._archive: Archive | None = None
+
+    def __len__(self) -> int:
+        return 0 if self._archive is None else self._archive.n_records
+
+    def append(self, cells: NDArray[np.int64], summaries: NDArray[np.uint8]) -> None:
+        """Add the summaries (n, s) of chips on `cells`; StoreError if they could not be written, and wait in memory."""
+        archive = self._archive = self._archive or self._open(summaries.shape[1], 0)
+        refused = archive.refused
+        for cell, summary in zip(cells, summaries, strict=True):
+            archive.append(_CELL.pack(cell) + summary.tobytes())
+        if archive.refused and not refused:
+            self.emit("archive-full", chips=archive.n_records)
+        archive.write()
+
+    def read(self, start: int, end: int) -> tuple[NDArray[np.int32], NDArray[np.uint8]] | None:
+        """Cells in ascending order, each once, and their summaries, of chips `start` to `end`; None if none is whole.
+
+        Of two looks at a cell, the later one counts. An event tells of those that cannot be read.
+        """
+        records = self._archive.read(start, end) if self._archive is not None else []
+        whole = [record for record in records if record is not None]
+        if len(whole) < len(records):
+            self.emit("archive-damaged", chips=len(records) - len(whole))
+        if not whole:
+            return None
+        table = np.frombuffer(b"".join(whole), np.uint8).reshape(len(whole), -1)
+        cells = np.ascontiguousarray(table[:, : _CELL.size]).view("<u4")[:, 0].astype(np.int32)
+        _, latest = np.unique(cells[::-1], return_index=True)
+        latest = len(cells) - 1 - latest
+        return cells[latest], np.ascontiguousarray(table[latest, _CELL.size :])
+
+    def sync(self) -> None:
+        """Bring everything that was added to the disk; StoreError if that fails."""
+        if self._archive is not None:
+            self._archive.sync()
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._archive = None
+        with suppress(OSError):  # one that stays is written over
+            self.disk.remove(ARCHIVE)
+
+    def state(self) -> list[int] | None:
+        """What a checkpoint has to know to vouch for what is on the disk."""
+        return None if self._archive is None else [self._archive.record_bytes, self._archive.n_records]
+
+    def restore(self, state: list[int] | None) -> None:
+        """Go on with what a checkpoint vouches for; an event tells of what is missing of it."""
+        if state is None:
+            return
+        record_bytes, n_records = state
+        self._archive = self._open(record_bytes - _CELL.size, n_records)
+        if self._archive.missing:
+            self.emit("archive-damaged", chips=self._archive.missing)
+
+    def _open(self, summary_bytes: int, n_records: int) -> Archive:
+        record_bytes = _CELL.size + summary_bytes
+        return Archive(self.disk, ARCHIVE, record_bytes, self.capacity_bytes // (record_bytes + 4), n_records)
