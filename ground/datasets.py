@@ -30,6 +30,7 @@ Optional, as the simulator exports them:
 
     bags, weights    int, float (N, k), k <= 4   overlaps, largest first, padded with -1 and 0; rows of weights sum to 1
     codes            str (B,)                    municipality codes; without them, numbers with leading zeros
+    centre           float (2,)                  latitude and longitude [deg] of the grid's middle
     task_names       str (T,)                    names of the tasks, which are numbered from 1
     labels_<i>, class_names_<i>, bag_props_<i>   task i of per-pixel data, for i from 2 to T
 """
@@ -188,6 +189,14 @@ class NpzImagery:
         _, counts = np.unique(cell[:, 0] * self.cols + cell[:, 1], return_counts=True)
         if (counts > 1).any():
             raise file.error(f"{int((counts > 1).sum())} cells hold more than one chip")
+        self.centre = _centre(file) if "centre" in file else None
+
+
+def _centre(file: NpzFile) -> tuple[float, float]:
+    lat_deg, lon_deg = (float(angle) for angle in file.take("centre", "f", 2))
+    if not (abs(lat_deg) <= 90 and abs(lon_deg) <= 180):
+        raise file.error(f"array 'centre' is {lat_deg}, {lon_deg}; expected latitude and longitude in degrees")
+    return lat_deg, lon_deg
 
 
 def _overlaps(file: NpzFile, bag: NDArray[np.int64], n_bags: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
@@ -285,6 +294,8 @@ def write_npz(path: Path, imagery: Imagery, index: Sequence[int] | NDArray[np.in
         if imagery.geographic:
             small["cell"] = imagery.cell[index].astype(np.int32)
             small["grid"] = np.array([imagery.rows, imagery.cols], np.int32)
+        if imagery.centre is not None:
+            small["centre"] = np.array(imagery.centre, np.float64)
         for i, task in enumerate(imagery.tasks):
             end = "" if i == 0 else f"_{i + 1}"
             small[f"class_names{end}"] = np.array(task.class_names)

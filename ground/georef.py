@@ -45,6 +45,17 @@ class Georef:
         """Affine coefficients a, b, c, d, e, f: x = a col + b row + c, y = d col + e row + f."""
         return (self.chip_m, 0.0, self.x0_m, 0.0, -self.chip_m, self.y0_m)
 
+    def centre(self) -> tuple[float, float] | None:
+        """Latitude and longitude [deg, WGS 84] of the grid's middle; None if it lies nowhere on the Earth."""
+        if not self.geographic:
+            return None
+        from pyproj import Transformer
+
+        to_degrees = Transformer.from_crs(self.crs_wkt, "EPSG:4326", always_xy=True)
+        x, y = self.x0_m + self.cols * self.chip_m / 2, self.y0_m - self.rows * self.chip_m / 2
+        lon_deg, lat_deg = to_degrees.transform(x, y)
+        return float(lat_deg), float(lon_deg)
+
 
 def engineering(region_id: int, rows: int, cols: int, chip_m: float) -> Georef:
     """A grid that lies nowhere: an engineering CRS (ISO 19111), origin at the lower left corner."""

@@ -33,6 +33,7 @@ class Imagery(Protocol):
         rows, cols: the chip grid.
         cell: int32 (n_chips, 2), grid row and column of each chip; no two chips share a cell.
         geographic: False if the grid is made up (then maps of it mean nothing).
+        centre: latitude and longitude [deg] of the grid's middle; None where that is not known.
         chip_shape: (height, width, bands).
         codes: one code a municipality, strings.
         bags: int32 (n_chips, k), municipalities that the chip overlaps, largest first, padded with -1, k <= 4.
@@ -48,6 +49,7 @@ class Imagery(Protocol):
     cols: int
     cell: NDArray[np.int32]
     geographic: bool
+    centre: tuple[float, float] | None
     chip_shape: tuple[int, int, int]
     codes: tuple[str, ...]
     bags: NDArray[np.int32]

@@ -22,7 +22,7 @@ from ground.georef import Georef
 from ground.gis import GisError, need_gis
 from ground.municipal import MunicipalArchive
 from ground.products import ProductArchive
-from ground.styles import colours, raster_style, vector_style
+from ground.styles import class_colours, raster_style, rgb, vector_style
 
 NO_CLASS = 255
 CLASS_FIELD = "class"
@@ -155,9 +155,8 @@ def _write_rasters(
     best[known] = np.argmax(grid[known], axis=1)
     names = {f"class_{i}": name for i, name in enumerate(classes)}
     path = directory / f"{stem}-class.tif"
-    _write_cog(
-        path, best[None], georef, NO_CLASS, ["greatest class"], {**tags, **names}, "NEAREST", colours(len(classes))
-    )
+    colours = [rgb(colour) for colour in class_colours(classes)]
+    _write_cog(path, best[None], georef, NO_CLASS, ["greatest class"], {**tags, **names}, "NEAREST", colours)
     path.with_suffix(".qml").write_bytes(raster_style(classes))
 
 

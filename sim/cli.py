@@ -178,6 +178,8 @@ def _announce(console: Console, plan: Plan) -> None:
         f"municipalities, {len(plan.overpasses)} imaging overpasses ({chips} cells), {len(plan.contacts)} passes in "
         f"{plan.scenario.duration_h:g} h"
     )
+    for note in plan.notes:
+        console.print(note)
     for skipped in plan.skipped:
         console.print(f"left out: {skipped}")
 

@@ -23,7 +23,8 @@ from ground.times import clock
 from sim.channel import check_contacts
 from sim.elevation import with_elevations
 from sim.orbit import Orbit, contacts, passes
-from sim.overpass import REACH_KM, Footprint, Overpass, approaches, plan_overpasses
+from sim.overpass import REACH_KM, Footprint, Overpass, approaches
+from sim.place import placed, seen
 from sim.record import PassRecord
 from sim.scenario import LabelOrder, Scenario, UpdateOrder
 from sim.world import World
@@ -51,6 +52,7 @@ class Plan:
     label_bytes: int  # of the packed files, each sent once
     region_bytes: int
     skipped: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what the scenario left to the region
     eclipses: list[tuple[float, float]] = field(default_factory=list)  # where there is a power section
 
     def task(self, task_id: int) -> Task:
@@ -87,28 +89,21 @@ def open_source(scenario: Scenario, data: Path | None) -> Imagery:
 def make_plan(scenario: Scenario, data: Path | None = None) -> Plan:
     """Plan `scenario` over its own world, or over the imagery in `data`; PlanError if there is nothing to fly."""
     imagery = open_source(scenario, data)
+    scenario, notes = placed(scenario, imagery)
     orbit = scenario.build_orbit()
     stations = scenario.station_list()
     found = with_elevations(orbit, stations, contacts(passes(orbit, stations, 0.0, scenario.duration_s)))
     if not found:
         raise PlanError(f"no pass over {', '.join(s.name for s in scenario.stations)} in {scenario.duration_h:g} h")
     check_contacts(scenario.radio, found)
-    overpasses = plan_overpasses(
-        orbit,
-        Footprint(scenario.site.lat_deg, scenario.site.lon_deg, imagery.rows, imagery.cols),
-        0.0,
-        scenario.duration_s,
-        swath_km=scenario.camera.swath_km,
-        max_off_nadir_deg=scenario.camera.max_off_nadir_deg,
-        min_sun_elevation_deg=scenario.camera.min_sun_elevation_deg,
-    )
+    overpasses = seen(scenario, imagery)
     if not scenario.camera.revisit:
         overpasses = _first_looks(overpasses, imagery.rows * imagery.cols)
     if not overpasses:
         raise PlanError(_why_never(scenario, orbit, imagery))
     built = region_from_imagery(imagery, REGION_ID, imagery.bag_split == TRAIN)  # no other has rows to send
     packed = region_codec.pack(built)
-    plan = Plan(scenario, data, imagery, built, orbit, found, overpasses, [], [], 0, len(packed))
+    plan = Plan(scenario, data, imagery, built, orbit, found, overpasses, [], [], 0, len(packed), notes=notes)
     if scenario.power.enabled:
         plan.eclipses = orbit.eclipses(0.0, scenario.duration_s)
     plan.orders.append(Order(0.0, File("region", FileKind.REGION, packed)))

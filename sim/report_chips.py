@@ -7,9 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from ground.styles import class_colours
 from sim.record import ExampleChips, TaskResult
 from sim.report_maps import class_handles, received
-from sim.report_style import FONT, MUTED, NO_VALUE, WIDTH_PX, Canvas, class_colours, legend_columns, plain, points
+from sim.report_style import FONT, MUTED, NO_VALUE, WIDTH_PX, Canvas, legend_columns, plain, points
 
 MAX_POINTS = 1500  # of one scatter plot
 MAX_SCATTERS = 10  # classes with a scatter plot, the most common first

@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from ground.styles import class_colours
 from sim.record import MissionRecord, TaskResult
 from sim.report_style import (
     FONT,
@@ -25,7 +26,6 @@ from sim.report_style import (
     WIDTH_PX,
     Canvas,
     blend,
-    class_colours,
     legend_columns,
     plain,
     points,

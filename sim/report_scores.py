@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from ground.styles import class_colours
 from sim import report_maps
 from sim.record import TaskResult
 from sim.report_html import Markup, element, join, table
-from sim.report_style import class_colours
 from sim.report_summary import figure, is_number
 
 SCORE_NAMES = {

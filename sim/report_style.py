@@ -23,40 +23,6 @@ ON_BOARD, ON_GROUND, PASS, LOST = "#0072b2", "#d55e00", "#dbe7f1", "#b03060"
 NO_VALUE = "#c4c9cf"  # a chip without a value: not sent, not received
 FONT = "DejaVu Sans"  # comes with matplotlib, so that a report looks the same everywhere
 
-# Okabe and Ito (2008), "Color Universal Design", black replaced by a dark slate, then the colour-blind-safe qualitative
-# set of CARTO after Tol (2021): twenty classes, the first eight told apart by nearly everyone.
-PALETTE = (
-    *("#0072b2", "#009e73", "#f0e442", "#d55e00", "#e69f00", "#56b4e9", "#cc79a7", "#3b4252"),
-    *("#88ccee", "#cc6677", "#ddcc77", "#117733", "#332288", "#aa4499"),
-    *("#44aa99", "#999933", "#882255", "#661100", "#6699cc", "#7a7a7a"),
-)
-FREE_FIRST = (4, 5, 6, 3, 2, 1, 7, 0)  # blue last: a reader takes it for water
-# Classes that a reader expects in a certain colour: part of the class name, and where its colour stands in PALETTE.
-EXPECTED = (
-    *(("water", 0), ("river", 0), ("sea", 0), ("lake", 0), ("forest", 1), ("tree", 1), ("wood", 1), ("crop", 2)),
-    *(("agri", 2), ("arable", 2), ("built", 3), ("urban", 3), ("residential", 3), ("building", 3), ("bare", 4)),
-    *(("sand", 4), ("land (unpaved", 4), ("snow", 5), ("ice", 5), ("grass", 6), ("pasture", 6), ("herb", 6)),
-    *(("road", 7), ("other", 7)),
-)
-
-
-def class_colours(class_names: tuple[str, ...]) -> list[str]:
-    """One colour a class, as hex: the expected one where a name suggests it, else the next one that is free.
-
-    Beyond twenty classes colours repeat.
-    """
-    chosen: dict[int, int] = {}
-    for i, name in enumerate(class_names):
-        positive = not name.lower().startswith(("no ", "not ", "non"))
-        wanted = next((colour for part, colour in EXPECTED if positive and part in name.lower()), None)
-        if wanted is not None and wanted not in chosen.values():
-            chosen[i] = wanted
-    order = (*FREE_FIRST, *range(8, len(PALETTE)))
-    free = [colour for colour in order if colour not in chosen.values()] or list(order)
-    rest = [i for i in range(len(class_names)) if i not in chosen]
-    chosen.update({i: free[n % len(free)] for n, i in enumerate(rest)})
-    return [PALETTE[chosen[i]] for i in range(len(class_names))]
-
 
 def blend(proportions: NDArray[np.float32], colours: list[str]) -> NDArray[np.float32]:
     """Each cell as its classes would look from far away: colours mixed by proportion in linear light.

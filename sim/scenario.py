@@ -44,7 +44,7 @@ class WorldSection:
 
 @dataclass(frozen=True)
 class SiteSection:
-    """Where the region lies."""
+    """Where the region lies; where it is not stated, in the middle of the imagery, if its file says where that is."""
 
     lat_deg: float = limited(42.0, -90, 90, "latitude of the region's centre")
     lon_deg: float = limited(-4.5, -180, 180, "longitude of the region's centre")
@@ -52,7 +52,10 @@ class SiteSection:
 
 @dataclass(frozen=True)
 class OrbitSection:
-    """The orbit: two TLE lines, or a sun-synchronous one."""
+    """The orbit: two TLE lines, or a sun-synchronous one.
+
+    Where nothing of it is stated and the default one never sees the region by day, one is taken that does.
+    """
 
     tle: tuple[str, ...] = described((), "two lines; the other fields then count for nothing")
     altitude_km: float = limited(640.0, 200, 2000, "of the sun-synchronous orbit")

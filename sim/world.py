@@ -39,6 +39,7 @@ class World:
     """
 
     geographic = True
+    centre = None
     tasks: tuple[Task, ...] = (landcover.LAND_COVER, landcover.VEGETATION)
 
     def __init__(

@@ -28,11 +28,17 @@ def run(command: str) -> str:
     return result.output
 
 
-def walk(page: str, scenario: str) -> str:
+def commands_of(text: str) -> list[str]:
+    """The commands that a page shows after `$`, each on one line."""
+    return re.findall(r"^\$ (.*)$", re.sub(r" *\\\n *", " ", text), re.M)
+
+
+def walk(page: str, scenario: str | None = None) -> str:
     """Save the page's TOML as `scenario`, run every command and then its Python here; all that was printed."""
     text = (DOCS / page).read_text(encoding="utf-8")
-    Path(scenario).write_text(re.search(r"```toml\n(.*?)```", text, re.S)[1], encoding="utf-8")
-    commands = re.findall(r"^\$ (.*)$", text, re.M)
+    if scenario is not None:
+        Path(scenario).write_text(re.search(r"```toml\n(.*?)```", text, re.S)[1], encoding="utf-8")
+    commands = commands_of(text)
     assert commands
     printed = "".join(run(command) for command in commands)
     for code in re.findall(r"```python\n(.*?)```", text, re.S):
@@ -51,11 +57,18 @@ def test_every_command_on_the_uplink_page_runs_and_the_predictions_come_back(tmp
 
 def test_the_imagery_page_leads_from_example_files_to_a_map_on_its_place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    printed = walk("your-imagery.md", "mine.toml")
+    printed = walk("your-imagery.md")
     assert "EPSG:32630 (960.0, 960.0) ('forest', 'grassland', 'crops', 'other land', 'entropy')" in printed
     summary = json.loads(Path("mine/summary.json").read_text(encoding="utf-8"))
     assert summary["mae_soft"] < 0.05
     assert Path("mine.png").exists() and not Path(".mine.work").exists()
+
+
+def test_the_readme_shows_the_same_way_to_a_map_as_its_page():
+    readme = commands_of((DOCS.parent / "README.md").read_text(encoding="utf-8"))
+    ours = [command for command in readme if command.startswith("swath-ground") or "mine" in command]
+    page = commands_of((DOCS / "your-imagery.md").read_text(encoding="utf-8"))
+    assert ours == [command for command in page if " inspect " not in command]
 
 
 def test_the_mission_of_the_report_page_survives_its_kill_and_its_figures_can_be_read(tmp_path, monkeypatch):

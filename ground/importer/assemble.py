@@ -23,6 +23,7 @@ class BlockImagery:
     def __init__(self, paths: Sequence[Path], mapped: MappedRegion, name: str, licence: str, side: int, n_bands: int):
         self.name, self.licence = name, licence
         self.rows, self.cols = mapped.region.rows, mapped.region.cols
+        self.centre = mapped.georef.centre()
         self.codes = mapped.region.codes
         self.chip_shape = (side, side, n_bands)
         cells = [read_cells(path) for path in paths]

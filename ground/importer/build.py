@@ -24,7 +24,7 @@ from ground.importer.assemble import BlockImagery, municipal_truth
 from ground.importer.blocks import Work, make_block, read_block, stamps, windows
 from ground.importer.files import bounded_cache, open_raster
 from ground.importer.mosaic import RESAMPLING, Lattice, Mosaic, Warp, Window
-from ground.importer.picture import check_panels, thumb_px
+from ground.importer.picture import check_picture, thumb_px
 from ground.importer.place import Bounds, lay_region
 from ground.importer.scaling import AS_IT_IS, DEFAULT, Scale, find_scale, parse_scale
 from ground.importer.scenes import Band, Scene, open_scenes
@@ -157,7 +157,7 @@ def _build(options: BuildOptions, out: Path, progress: Progress) -> Built:
     facts = _settle(imagery, options, table, classes, mapped, seen, notes)
     facts = {"scenes": len(scenes), "bands": [_told(band) for band in scenes[0].bands], **facts}
     facts |= {"limits_of_scale": scale.facts() or "as it is", **mapped.facts}
-    picture = check_panels(imagery, mapped, t, truth is not None)
+    picture = check_picture(imagery, mapped, t, truth is not None)
     files = [*write_region(mapped, out.with_suffix(".bin")), out.with_suffix(".png"), out.with_suffix(".json"), out]
     write_png(out.with_suffix(".png"), picture)
     write_bytes(out.with_suffix(".json"), json.dumps(_told_whole(options, facts, notes), indent=1).encode())

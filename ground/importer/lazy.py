@@ -38,6 +38,7 @@ class LazyImagery:
         self.tasks = (task,)
         self._table, self._load = table, load
         self.geographic = cell is not None
+        self.centre = None
         self.cell = np.zeros((len(bag), 2), np.int32) if cell is None else cell
         self.rows, self.cols = grid
 

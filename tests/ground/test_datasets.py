@@ -166,6 +166,7 @@ class Generated:
         source = arrays()
         self._source = source
         self.name, self.licence, self.rows, self.cols, self.geographic = "generated", "CC0", 4, 6, True
+        self.centre = (-33.5, 151.25)
         self.chip_shape = (8, 8, 3)
         self.cell = np.stack(np.divmod(np.arange(N), 6), axis=1).astype(np.int32)
         self.codes = ("007", "008", "009", "010")
@@ -198,6 +199,7 @@ def test_exported_imagery_reads_back_as_it_was(path: Path) -> None:
     write_npz(path, imagery, index, scene=5)
     back = open_imagery(path)
     assert back.geographic and (back.rows, back.cols, back.codes) == (4, 6, imagery.codes)
+    assert back.centre == (-33.5, 151.25)
     assert back.tasks == imagery.tasks
     assert np.array_equal(back.chips(index), imagery.chips(index, 5))
     for name in ("cell", "bags", "weights", "bag_split", "chip_split"):

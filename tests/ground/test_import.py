@@ -276,14 +276,20 @@ def test_without_a_table_rows_are_those_of_the_truth_weighted_by_overlap(tmp_pat
     assert (cover == 7).any()
 
 
-def test_a_picture_shows_image_split_table_and_truth_beside_each_other(tmp_path: Path) -> None:
+def test_a_picture_shows_image_split_table_and_truth_beside_each_other_and_says_what_is_what(tmp_path: Path) -> None:
     write_world(tmp_path)
     write_truth(tmp_path)
     built(tmp_path, "--truth", tmp_path / "landcover.tif", "--truth-classes", tmp_path / "classes.csv")
     with pytest.warns(rasterio.errors.NotGeoreferencedWarning), rasterio.open(tmp_path / "out.png") as image:
-        pixels = image.read()
-    assert image.height == ROWS * 24 and image.width == 4 * COLS * 24 + 3 * 12
-    assert ((pixels == np.array([255, 235, 60])[:, None, None]).all(0)[:, : COLS * 24]).any()
+        pixels = image.read().transpose(1, 2, 0)
+    side = 24 * -(-380 // (COLS * 24))  # of a chip: small regions are enlarged
+    panel, gap = COLS * side, 18
+    assert pixels.shape[1] == gap + 4 * (panel + gap)
+    for i in range(4):
+        shown = pixels[:, gap + i * (panel + gap) :][:, :panel]
+        assert (shown[42 : 42 + ROWS * side] == ((27, 31, 36) if i else (255, 235, 60))).all(2).any()  # borders
+        assert (shown[18:42] < 100).all(2).any()  # a title
+        assert (shown[42 + ROWS * side :] < 100).all(2).any()  # a legend
 
 
 # Splits

@@ -16,6 +16,7 @@ from matplotlib.image import imread
 from rich.console import Console
 
 from flight.step import Message
+from ground.styles import class_colours
 from sim.channel import Channel
 from sim.figures import mark_rows, task_spans
 from sim.radio import RadioConfig
@@ -23,7 +24,7 @@ from sim.record import ExampleChips, Mark, MissionRecord, PassRecord, Sample, Ta
 from sim.report import console_table, write_map_png, write_report, write_summary
 from sim.report_maps import edge_segments, received_error, task_maps
 from sim.report_scores import split_scores
-from sim.report_style import blend, class_colours, plain
+from sim.report_style import blend, plain
 from sim.report_summary import figure, mission_time, size, verdict
 
 VOID = {"meta", "img"}
