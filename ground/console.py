@@ -18,6 +18,7 @@ from flight.link.pack import CodecError
 from ground.build import BuildError
 from ground.capture import CaptureError
 from ground.datasets import DatasetError
+from ground.encoders.errors import EncoderError
 from ground.gis import GisError
 from ground.labels import TableError
 from ground.products import ArchiveError
@@ -29,6 +30,7 @@ T = TypeVar("T")
 _OF_FILES = (TableError, DatasetError, CodecError, ArchiveError, GisError, CaptureError, ConfigError)
 _OF_STATIONS = (KeyFileError, CurveError, SpoolError, EdgeError)
 _OF_BUNDLES = (BuildError, BundleError)
+_OF_ENCODERS = (EncoderError,)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")]
 Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="Imagery with labels, an npz file.")]
@@ -40,7 +42,7 @@ def told() -> Iterator[None]:
     """Turn what a user can mend into a message on stderr and exit status 1."""
     try:
         yield
-    except (*_OF_FILES, *_OF_STATIONS, *_OF_BUNDLES) as error:
+    except (*_OF_FILES, *_OF_STATIONS, *_OF_BUNDLES, *_OF_ENCODERS) as error:
         typer.echo(f"swath-ground: {error}", err=True)
     except BrokenPipeError:  # the reader of our output has seen enough
         raise

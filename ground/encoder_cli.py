@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ground.console import AsJson, told
+from ground.encoder_training_cli import distil, freeze, pretrain
 from ground.encoders.frozen import Frozen
 from ground.facts import show
 
@@ -21,6 +22,11 @@ app = typer.Typer(
 @app.callback()
 def encoder() -> None:
     """Encoders: train without labels, freeze, export, look into."""
+
+
+app.command()(pretrain)
+app.command()(distil)
+app.command()(freeze)
 
 
 @app.command()
