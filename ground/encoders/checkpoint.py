@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from ground.encoders.errors import CheckpointError
 from ground.encoders.networks import Architecture, Layer, Network
-from ground.files import replaced
+from ground.files import write_bytes
 
 FORMAT = 1
 _KEY = "swath"
@@ -106,8 +106,7 @@ def write_checkpoint(
         tensors |= {f"{_ADAM}{number}.{what}": tensor for what, tensor in state.items()}
     tensors[_HISTORY] = torch.tensor(history, dtype=torch.float32)
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with replaced(path) as partial:
-        save_file(contiguous, partial, {_KEY: json.dumps({"format": FORMAT, **about}, sort_keys=True)})
+    write_bytes(path, save(contiguous, {_KEY: json.dumps({"format": FORMAT, **about}, sort_keys=True)}))
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

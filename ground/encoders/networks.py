@@ -39,6 +39,12 @@ class Architecture:
 ARCHITECTURES = {
     "tiny": Architecture((Layer(16, stride=2), Layer(24, stride=2), Layer(32, stride=2), Layer(32)), 32),
     "flight": Architecture((Layer(24, stride=2), Layer(40, stride=2), Layer(64), Layer(112, stride=2)), 48),
+    "b": Architecture(
+        (Layer(16, stride=2), Layer(32, stride=2), Layer(48, stride=2), Layer(56), Layer(56, shortcut=True)), 48
+    ),
+    "c": Architecture(
+        (Layer(24, stride=2), Layer(40, stride=2), Layer(56, stride=2), Layer(72), Layer(72, shortcut=True)), 48
+    ),
     "large": Architecture(
         (
             Layer(32, stride=2),
@@ -91,12 +97,20 @@ class Network(nn.Module):
         return embeddings
 
 
-def pooled(grid: Tensor) -> Tensor:
-    """Mean and standard deviation over the grid: (n, width, rows, cols) to (n, 2 * width), in float32."""
+def pooled(grid: Tensor, *, covariance: bool = False) -> Tensor:
+    """Mean and standard deviation over the grid, and the covariance if asked, in float32.
+
+    (n, width, rows, cols) to (n, 2 width), or (n, 2 width + width (width + 1) / 2).
+    """
     flat = grid.float().flatten(2)
     mean = flat.mean(2)
-    deviation = (flat - mean[:, :, None]).square().mean(2) + POOL_EPSILON
-    return torch.cat([mean, deviation.sqrt()], dim=1)
+    flat = flat - mean[:, :, None]
+    deviation = (flat.square().mean(2) + POOL_EPSILON).sqrt()
+    if not covariance:
+        return torch.cat([mean, deviation], dim=1)
+    second = (flat @ flat.mT).float() / flat.shape[2]
+    rows, cols = torch.triu_indices(flat.shape[1], flat.shape[1], device=flat.device)
+    return torch.cat([mean, deviation, second[:, rows, cols]], dim=1)
 
 
 def parameters(network: nn.Module) -> int:
