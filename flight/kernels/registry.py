@@ -213,10 +213,12 @@ STATISTICS = (
     Kernel(
         "absorb",
         "native.moments",
-        "const uint8 *chips, const int64 *windows, const float *weights, const float *offset, const int64 *lattice, "
+        "const uint8 *chips, const uint8 *grids, const float *unit, const float *low, const int64 *places, "
+        "const int64 *windows, const float *weights, const float *offset, const int64 *lattice, "
         "const int64 *members, const int64 *shares, int64 *sums, int64 *second, int32 *ints, float *floats, float *z, "
-        "float *work, float *mean, double *cells, int64 n, int64 rows, int64 cols, int64 bands, int64 n_windows, "
-        "int64 raw, int64 n_features, int64 n_units, int64 padded, int64 n_members, int64 n_sums",
+        "float *work, float *mean, double *cells, int64 n, int64 rows, int64 cols, int64 bands, int64 n_places, "
+        "int64 grid_width, int64 n_windows, int64 raw, int64 n_features, int64 n_units, int64 padded, "
+        "int64 n_members, int64 n_sums",
     ),
 )
 _SIZES = "int64 m, int64 n, int64 depth"

@@ -86,11 +86,12 @@ class CompiledEmbedding(Embedding):
     ) -> NDArray[np.float32]:  # fmt: skip
         """`absorb`, if chips have members; the mean embedding (n_out,) of the last chip, whose features are in `_z`."""
         f, (n, k) = self.features, members.shape
-        mean = np.empty(self.n_out, np.float32)
+        grid, mean = f.grid, np.empty(self.n_out, np.float32)
         self._kernels.absorb(
-            np.ascontiguousarray(chips), self._windows, self._weights, self._offset, lattice, members, shares,
+            np.ascontiguousarray(chips), grid.codes(chips), grid.scale, grid.low, grid.places, self._windows,
+            self._weights, self._offset, lattice, members, shares,
             sums, second, self._ints, self._floats, self._z, self._work, mean, self._cells,
-            n, f.rows, f.cols, f.bands, len(self._windows), int(f.n_raw > 0),
+            n, f.rows, f.cols, f.bands, grid.n_places, grid.width, len(self._windows), int(f.n_raw > 0),
             f.n_features, self.n_units, self._width, k, len(sums),
         )  # fmt: skip
         return mean

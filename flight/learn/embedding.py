@@ -24,7 +24,8 @@ class Embedding:
 
     Attributes:
         n_out: length of an embedding, units and features together.
-        digest: 16 hexadecimal digits that name the features, their standardisation and the random weights.
+        digest: 16 hexadecimal digits that name the features, their standardisation and the random weights; 16 more
+            for an encoder.
     """
 
     def __init__(self, features: CellFeatures, n_units: int, seed: int, arithmetic: Arithmetic) -> None:
@@ -37,11 +38,14 @@ class Embedding:
         self._top, self._low = self._ranges()
         constants = repr((LEVEL, LOG_STD, LOG_GRADIENT, features.windows, features.bands, n_units)).encode()
         self.digest = hashlib.sha256(constants + self._W.tobytes() + self._a.tobytes()).hexdigest()[:16]
+        if features.grid.digest:
+            self.digest += "/" + features.grid.digest
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of the random weights and of the working buffer."""
-        return int(self._W.nbytes + self._a.nbytes + (0 if self._phi is None else self._phi.nbytes))
+        """Bytes of the random weights, of the working buffer, and of what an encoder said of the last chips."""
+        buffer = 0 if self._phi is None else self._phi.nbytes
+        return int(self._W.nbytes + self._a.nbytes + buffer + self.features.grid.n_bytes)
 
     def cells(self, chip: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Embeddings (n_cells, n_out) of the cells of `chip`, in an array that the next call uses again; their mean."""
@@ -104,11 +108,13 @@ class Embedding:
         """Greatest and least value of each part of a mean that the code can hold.
 
         A feature has its own limits. Features of one kind go up and down together, so a unit's range follows the
-        sum of its weights for each kind; what little lies beyond is clipped.
+        sum of its weights for each kind; components of an encoder's embedding do not, so it follows the root of the sum
+        of squares of theirs. What little lies beyond is clipped.
         """
         totals = (np.abs(self._W[self.features.kinds == kind].sum(axis=0)) for kind in range(3))
         level, std, gradient = (total.astype(np.float64) for total in totals)
         units = 1.0 + 2.5 * level + 1.5 * std + 2.0 * gradient
+        units += 2.5 * np.sqrt(np.square(self._W[self.features.kinds == 3], dtype=np.float64).sum(axis=0))
         low = np.concatenate([np.zeros(self.n_units), self.features.low])
         return np.concatenate([units, self.features.top]), low
 

@@ -15,6 +15,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from flight.learn.grid import Encoder, Grid, NoGrid
+
 CELL_PX = 4
 MAX_BANDS = 13
 MIN_SIDE_PX = 16
@@ -68,30 +70,42 @@ class CellFeatures:
     """Features of the cells of one chip: 16 raw values a band, then 2 statistics a band and a gradient for each window.
 
     For three bands: 48 + 3 * 7 = 69. The statistics are the mean of each band, log(1 + standard deviation) of each
-    band and log(1 + mean absolute gradient) of the mean of all bands.
+    band and log(1 + mean absolute gradient) of the mean of all bands. What an encoder says of a cell follows them.
 
     Args:
         shape: (height, width, bands) of a chip.
         windows: their widths in cells.
         raw: whether the raw values are among the features.
+        encoder: whose embeddings are, if any.
 
     Attributes:
-        kinds: (n_features,), 0 for levels, 1 for standard deviations, 2 for gradients.
+        n_features: of a cell; the last `n_features - n_own` are embeddings.
+        grid: of embeddings.
+        kinds: (n_features,), 0 for levels, 1 for standard deviations, 2 for gradients, 3 for embeddings.
         low, top: (n_features,), the least and greatest value that a feature can take.
     """
 
     def __init__(
-        self, shape: tuple[int, int, int], windows: tuple[int, ...] = WINDOWS_CELLS, *, raw: bool = True
+        self,
+        shape: tuple[int, int, int],
+        windows: tuple[int, ...] = WINDOWS_CELLS,
+        *,
+        raw: bool = True,
+        encoder: Encoder | None = None,
     ) -> None:
         height, width, self.bands = check_chip_shape(shape)
         self.rows, self.cols = height // CELL_PX, width // CELL_PX
         self.n_cells = self.rows * self.cols
         self.windows = windows
         self.n_raw = CELL_PX * CELL_PX * self.bands if raw else 0
-        self.n_features = self.n_raw + len(windows) * (2 * self.bands + 1)
+        self.n_own = self.n_raw + len(windows) * (2 * self.bands + 1)
         one_window = [0] * self.bands + [1] * self.bands + [2]
         self.kinds = np.array([0] * self.n_raw + one_window * len(windows))
         self.low, self.top = np.array(_LIMITS)[self.kinds].T
+        self.grid = Grid(encoder, (height, width, self.bands), (self.rows, self.cols)) if encoder else NoGrid()
+        self.kinds = np.append(self.kinds, np.full(self.grid.width, 3))
+        self.low, self.top = np.append(self.low, self.grid.low), np.append(self.top, self.grid.top)
+        self.n_features = len(self.kinds)
         self._by_band = np.tile(np.eye(self.bands, dtype=np.float32), (CELL_PX * CELL_PX, 1))
         self._windows = [(window_matrix(self.rows, w), window_matrix(self.cols, w), w) for w in windows]
         self._out = np.empty((self.n_cells, self.n_features), np.float32)
@@ -114,6 +128,8 @@ class CellFeatures:
             block = self._window(sums, rows, cols, CELL_PX * CELL_PX * width * width)
             out[:, at : at + block.shape[1]] = block
             at += block.shape[1]
+        if isinstance(self.grid, Grid):
+            out[:, at:] = self.grid.cells(chip)
         return out
 
     def _gradient(self, chip: NDArray[np.uint8]) -> NDArray[np.int32]:

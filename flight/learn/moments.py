@@ -51,6 +51,7 @@ class Moments(Learner):
     """
 
     name = "moments"
+    takes_encoder = True
 
     def __init__(
         self, *, n_units: int = 256, sharpness: float = 1.2, seed: int = 0, max_municipalities: int = 65535
@@ -98,8 +99,9 @@ class Moments(Learner):
         return self._proportions(self._embedding.decode(codes)).astype(np.float32)
 
     def _begin(self, shape: tuple[int, ...]) -> None:
-        self.chip_shape_ = check_chip_shape(shape)
-        features = self._features(self.chip_shape_)
+        chip_shape = check_chip_shape(shape)
+        features = self._features(chip_shape)
+        self.chip_shape_ = chip_shape
         self._arithmetic = arithmetic.of(self.backend)
         if self.backend.compiled:
             self._embedding: Embedding = CompiledEmbedding(features, self.n_units, self.seed, self.backend)
@@ -114,7 +116,7 @@ class Moments(Learner):
         self._second = np.zeros((n + 1, n + 1), np.int64)  # of [embedding, 1] of lattice cells, upper triangle
 
     def _features(self, shape: tuple[int, int, int]) -> CellFeatures:
-        return CellFeatures(shape)
+        return CellFeatures(shape, encoder=self.encoder)
 
     def _absorb(
         self,
@@ -127,6 +129,7 @@ class Moments(Learner):
         if not taught.any():
             return
         chips, bags, weights = chips[taught], bags[taught], weights[taught]
+        self._embedding.features.grid.codes(chips)  # whatever an encoder fails at, before anything is taken in
         self._open(np.unique(bags[bags >= 0]))
         shares = np.rint(weights * _WEIGHT_UNIT).astype(np.int64)
         if isinstance(self._embedding, CompiledEmbedding):

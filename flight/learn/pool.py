@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flight.learn.features import WIDE_WINDOWS_CELLS, CellFeatures
+from flight.learn.features import WIDE_WINDOWS_CELLS, CellFeatures, check_chip_shape
 from flight.learn.moments import Moments
 from flight.learn.resting import REST_BITS, Resting
 from flight.learn.state import StateError, take
@@ -52,15 +52,14 @@ class PooledMoments(Moments):
         return sum(a.nbytes for a in kept) + self._embedding.n_bytes + self._resting.n_bytes
 
     def _begin(self, shape: tuple[int, ...]) -> None:
-        k = len(WIDE_WINDOWS_CELLS) * (2 * shape[2] + 1)  # features of a cell, which the embedding keeps
-        self.n_units = _REST_VALUES - k
+        self.n_units = _REST_VALUES - self._features(check_chip_shape(shape)).n_features
         super()._begin(shape)
         self._latest = np.empty(0, np.int64)  # of each open municipality, its greatest chip number
         self._resting = Resting(self._embedding.n_units, self._embedding.n_out)
 
     def _features(self, shape: tuple[int, int, int]) -> CellFeatures:
         """Statistics of four windows, without raw values: of a limited number of values, units are worth more."""
-        return CellFeatures(shape, WIDE_WINDOWS_CELLS, raw=False)
+        return CellFeatures(shape, WIDE_WINDOWS_CELLS, raw=False, encoder=self.encoder)
 
     def _absorb(
         self,

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from learn_world import FakeEncoder
 
 from flight.kernels.backend import Backend, choose
 from flight.learn import LEARNERS, context, load_state, mixnet
@@ -83,37 +84,46 @@ def world():
 CHIPS, BAG, TABLE = world()
 
 
-def quick(name: str, backend: Backend):
-    return LEARNERS[name](**({} if name == "moments" else {"n_steps": 20, "reservoir": 48})).use(backend)
+ENCODERS = {"alone": None, "through an encoder": FakeEncoder((24, 24, 3))}
+with_encoders = pytest.mark.parametrize("encoder", ENCODERS.values(), ids=list(ENCODERS))
 
 
+def quick(name: str, backend: Backend, encoder: FakeEncoder | None = None):
+    learner = LEARNERS[name](**({} if name == "moments" else {"n_steps": 20, "reservoir": 48}))
+    return learner.use(backend, encoder)
+
+
+@with_encoders
 @pytest.mark.parametrize("name", STANDING)
-def test_no_order_of_chips_labels_slices_and_restarts_changes_a_bit(jit: Backend, name: str) -> None:
-    straight = quick(name, jit).partial_fit(CHIPS, BAG).set_labels(TABLE)
-    mixed = quick(name, jit).set_labels(TABLE[::-1])
+def test_no_order_of_chips_labels_slices_and_restarts_changes_a_bit(jit: Backend, name: str, encoder) -> None:
+    straight = quick(name, jit, encoder).partial_fit(CHIPS, BAG).set_labels(TABLE)
+    mixed = quick(name, jit, encoder).set_labels(TABLE[::-1])
     for part in np.split(rng(5).permutation(72), 4):
         mixed.partial_fit(CHIPS[part], BAG[part], number=part)
         mixed.train(2)
-        mixed = load_state(mixed.state(), jit)
+        mixed = load_state(mixed.state(), jit, encoder)
     mixed.set_labels(TABLE)
     while mixed.train(7):
-        mixed = load_state(mixed.state(), jit)
+        mixed = load_state(mixed.state(), jit, encoder)
     assert mixed.weights() == straight.weights()
     assert mixed.predict(CHIPS[:9]).tobytes() == straight.predict(CHIPS[:9]).tobytes()
 
 
+@with_encoders
 @pytest.mark.parametrize("name", STANDING)
-def test_a_learner_on_kernels_says_what_numpy_says_but_for_rounding(jit: Backend, name: str) -> None:
+def test_a_learner_on_kernels_says_what_numpy_says_but_for_rounding(jit: Backend, name: str, encoder) -> None:
     found = [
-        quick(name, each).partial_fit(CHIPS, BAG).set_labels(TABLE).predict(CHIPS) for each in (jit, choose("numpy"))
+        quick(name, each, encoder).partial_fit(CHIPS, BAG).set_labels(TABLE).predict(CHIPS)
+        for each in (jit, choose("numpy"))
     ]
     assert np.abs(found[0] - found[1]).mean() < 2e-3
     assert np.abs(found[0] - TABLE[BAG]).mean() < 0.15
 
 
+@with_encoders
 @pytest.mark.parametrize("name", STANDING)
-def test_summaries_predict_near_what_the_chip_does(jit: Backend, name: str) -> None:
-    learner = quick(name, jit).partial_fit(CHIPS, BAG).set_labels(TABLE)
+def test_summaries_predict_near_what_the_chip_does(jit: Backend, name: str, encoder) -> None:
+    learner = quick(name, jit, encoder).partial_fit(CHIPS, BAG).set_labels(TABLE)
     away = learner.predict_summaries(learner.summarise(CHIPS[:20])) - learner.predict(CHIPS[:20])
     assert np.abs(away).mean() < 0.02
 

@@ -1,4 +1,4 @@
-"""The conformance suite: what every learner in LEARNERS promises."""
+"""The conformance suite: what every learner in LEARNERS promises, without an encoder and with one."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from learn_world import SIDE, quick, world
+from learn_world import KINDS, SIDE, WITH_ENCODER, new, quick, restored, world
 
-from flight.learn import LEARNERS, NotReadyError, StateError, load_state
+from flight.learn import LEARNERS, NotReadyError, StateError
 
-pytestmark = pytest.mark.parametrize("name", sorted(LEARNERS))
+pytestmark = pytest.mark.parametrize("name", KINDS)
 EARTH = world()
 
 
@@ -21,10 +21,10 @@ def fitted(name, **params):
 
 
 def test_constructor_stores_its_arguments_and_does_nothing_else(name):
-    parameters = inspect.signature(LEARNERS[name]).parameters
+    parameters = inspect.signature(LEARNERS[name.removesuffix(WITH_ENCODER)]).parameters
     assert {"seed", "max_municipalities"} <= set(parameters)
     assert all(p.kind is p.KEYWORD_ONLY for p in parameters.values())
-    learner = LEARNERS[name](seed=7)
+    learner = new(name, seed=7)
     assert learner.params() == {k: p.default for k, p in parameters.items()} | {"seed": 7}
     assert learner.n_bytes == 0
 
@@ -40,7 +40,7 @@ def test_predictions_lie_on_the_simplex(name):
 
 
 def test_learns_more_than_the_mean_label(name):
-    learner = LEARNERS[name]().partial_fit(EARTH.chips, EARTH.bag).set_labels(EARTH.table)
+    learner = new(name).partial_fit(EARTH.chips, EARTH.bag).set_labels(EARTH.table)
     other = world(seed=1)
     error = np.abs(learner.predict(other.chips) - other.proportions).mean()
     assert error < 0.5 * np.abs(EARTH.table.mean(axis=0) - other.proportions).mean()
@@ -68,7 +68,7 @@ def test_a_kill_in_the_middle_of_training_changes_no_bit(name):
     undisturbed, killed = fitted(name), fitted(name)
     while killed.pending_steps:
         killed.train(4)
-        killed = load_state(killed.state())
+        killed = restored(name, killed.state())
     assert killed.weights() == undisturbed.weights()
     assert killed.state() == undisturbed.state()
 
@@ -76,7 +76,7 @@ def test_a_kill_in_the_middle_of_training_changes_no_bit(name):
 def test_a_restored_learner_goes_on_learning_as_if_nothing_had_happened(name):
     first, second = slice(0, 50), slice(50, 96)
     undisturbed = quick(name).partial_fit(EARTH.chips[first], EARTH.bag[first])
-    killed = load_state(undisturbed.state())
+    killed = restored(name, undisturbed.state())
     for learner in (undisturbed, killed):
         learner.partial_fit(EARTH.chips[second], EARTH.bag[second]).set_labels(EARTH.table)
     assert killed.weights() == undisturbed.weights()
@@ -85,19 +85,19 @@ def test_a_restored_learner_goes_on_learning_as_if_nothing_had_happened(name):
 def test_a_learner_that_has_seen_nothing_can_be_stored(name):
     learner = quick(name)
     learner.region_id = 9
-    restored = load_state(learner.state())
-    assert restored.region_id == 9
-    assert restored.params() == learner.params()
-    assert restored.chip_shape_ is None
+    again = restored(name, learner.state())
+    assert again.region_id == 9
+    assert again.params() == learner.params()
+    assert again.chip_shape_ is None
 
 
 def test_state_names_region_task_and_label_version(name):
     learner = quick(name).partial_fit(EARTH.chips, EARTH.bag)
     learner.set_labels(EARTH.table, task_id=4, version=17)
     learner.region_id = 6
-    restored = LEARNERS[name].from_state(learner.state())
-    assert (restored.region_id, restored.task_id, restored.version) == (6, 4, 17)
-    assert restored.n_chips_ == 96
+    again = restored(name, learner.state())
+    assert (again.region_id, again.task_id, again.version) == (6, 4, 17)
+    assert again.n_chips_ == 96
 
 
 def test_a_seed_changes_the_weights(name):
@@ -195,9 +195,10 @@ def test_overlap_weights_matter(name):
 @pytest.mark.parametrize("bands", [1, 4, 13])
 def test_takes_one_to_thirteen_bands(name, bands):
     earth = world(n=24, bands=bands)
-    learner = quick(name).partial_fit(earth.chips, earth.bag).set_labels(earth.table)
+    shape = earth.chips.shape[1:]
+    learner = quick(name, shape).partial_fit(earth.chips, earth.bag).set_labels(earth.table)
     assert learner.predict(earth.chips).shape == (24, 3)
-    assert load_state(learner.state()).weights() == learner.weights()
+    assert restored(name, learner.state(), shape).weights() == learner.weights()
 
 
 def test_chips_need_not_be_square(name):
@@ -207,7 +208,7 @@ def test_chips_need_not_be_square(name):
 
 def fitted_on(name, chips):
     earth = world(n=24)
-    return quick(name).partial_fit(chips, earth.bag).set_labels(earth.table)
+    return quick(name, chips.shape[1:]).partial_fit(chips, earth.bag).set_labels(earth.table)
 
 
 @pytest.mark.parametrize(
@@ -306,7 +307,7 @@ def test_every_corrupt_byte_of_a_state_is_noticed(name):
     for at in range(len(data)):
         broken = data[:at] + bytes([data[at] ^ 0x40]) + data[at + 1 :]
         with pytest.raises(StateError):
-            load_state(broken)
+            restored(name, broken)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -315,7 +316,7 @@ def test_a_cut_state_is_refused(name, data):
     whole = STATES.setdefault(name, fitted(name).state())
     end = data.draw(st.integers(0, len(whole) - 1))
     with pytest.raises(StateError):
-        load_state(whole[:end])
+        restored(name, whole[:end])
 
 
 STATES: dict[str, bytes] = {}

@@ -33,15 +33,16 @@ def features_of(
     bands: int,
     n_windows: int,
     raw: int,
+    n_features: int,
 ) -> None:
-    """Write the features of the cells of `pixels` (4 rows, 4 cols * bands) to `z` (rows * cols, features).
+    """Write features of the cells of `pixels` (4 rows, 4 cols * bands) to the first columns of `z`.
 
-    `windows` are widths in cells, odd; with `raw` the pixels of a cell come first. `ints` and `floats` are scratch, see
-    `flight.kernels.native.moments.absorb`.
+    `z` is (rows * cols, n_features). `windows` are widths in cells, odd; with `raw` the pixels of a cell come first.
+    `ints` and `floats` are scratch, see `flight.kernels.native.moments.absorb`.
     """
     lanes = (2 * bands + _OCTET) // _OCTET * _OCTET
     n_raw = _CELL * _CELL * bands * raw
-    out = carray(z, (rows, cols, n_raw + n_windows * (2 * bands + 1)))
+    out = carray(z, (rows, cols, n_features))
     wide = lanes * cols
     sums, column, box = (
         carray(ints, (rows, wide)), carray(at(ints, rows * wide), wide), carray(at(ints, (rows + 1) * wide), wide)
@@ -66,6 +67,19 @@ def features_of(
                 bands,
                 lanes,
             )
+
+
+@helper
+def spread_over_cells(codes: Any, unit: Any, low: Any, place: Any, z: Any, n: int, width: int, n_features: int) -> None:
+    """Write the embeddings of `n` cells to the last `width` columns of `z` (n, n_features).
+
+    That of cell i is code `place[i]` of `codes` (places, width), times `unit` (width,), plus `low` (width,).
+    """
+    out = carray(z, (n, n_features))
+    for i in range(n):
+        row, code = out[i], codes[place[i]]
+        for j in range(width):
+            row[n_features - width + j] = f4(code[j]) * unit[j] + low[j]
 
 
 @helper

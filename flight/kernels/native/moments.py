@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flight.kernels.native.features import features_of, mean_of
+from flight.kernels.native.features import features_of, mean_of, spread_over_cells
 from flight.kernels.native.gemm import gemm_relu
 from flight.kernels.native.language import carray, helper
 from flight.kernels.native.linalg import add_four
@@ -16,18 +16,21 @@ _TO_WHOLE = 6755399441055744.0  # 1.5 * 2**52: what is added and taken away agai
 
 
 def absorb(
-    chips: Any, windows: Any, weights: Any, offset: Any, lattice: Any, members: Any, shares: Any,
+    chips: Any, grids: Any, unit: Any, low: Any, places: Any, windows: Any, weights: Any, offset: Any,
+    lattice: Any, members: Any, shares: Any,
     sums: Any, second: Any, ints: Any, floats: Any, z: Any, work: Any, mean: Any, cells: Any,
-    n: int, rows: int, cols: int, bands: int, n_windows: int, raw: int, n_features: int, n_units: int, padded: int,
-    n_members: int, n_sums: int,
+    n: int, rows: int, cols: int, bands: int, n_places: int, grid_width: int, n_windows: int, raw: int,
+    n_features: int, n_units: int, padded: int, n_members: int, n_sums: int,
 ) -> None:  # fmt: skip
     """Add `n` chips to the sums of their municipalities and to the covariance; or, if `n_members` is 0, to nothing.
 
     `members` (n, n_members) are rows of `sums` (n_sums, n_out + 1), or -1, and `shares` how much of a chip is in each;
     n_out is n_units + n_features. `second` (n_out + 1, n_out + 1) takes the upper triangle of the sums of products of
     the 16 cells `lattice`. What is left behind is of the last chip: its features `z` (rows * cols, n_features), as
-    `flight.learn.features` has them for windows of so many cells, with raw values if `raw`; and `mean` (n_out,), of its
-    cells' embeddings, whose `weights` and `offset` are those of `flight.kernels.native.features.embed`.
+    `flight.learn.features` has them for windows of so many cells, with raw values if `raw`, and what an encoder says of
+    them, codes `grids` (n, n_places, grid_width) of the `places` (rows * cols,) of cells, by `unit` and `low`
+    (grid_width,); and `mean` (n_out,), of its cells' embeddings, whose `weights` and `offset` are those of
+    `flight.kernels.native.features.embed`.
 
     Scratch, with b for bands: `ints` takes ``(2 b + 1 to the next 8) * (rows + 2) * cols + 4 cols * (2 b + 3)``,
     `floats` ``(2 b + 1) * (cols to the next 16)`` numbers; `work` is (49, padded), padded at least n_features, `cells`
@@ -36,17 +39,20 @@ def absorb(
     n_out, wide = n_units + n_features, cols * 4 * bands
     pixels, total = carray(chips, (n, rows * 4, wide)), carray(sums, (n_sums, n_out + 1))
     member, share = carray(members, (n, n_members)), carray(shares, (n, n_members))
-    average, codes = carray(mean, n_out), carray(cells, (_CELLS + 1, n_out + 1))
-    product = carray(second, (n_out + 1, n_out + 1))
+    average, sixteen = carray(mean, n_out), carray(cells, (_CELLS + 1, n_out + 1))
+    product, codes = carray(second, (n_out + 1, n_out + 1)), carray(grids, (n, n_places, grid_width))
+    scale, least, place = carray(unit, grid_width), carray(low, grid_width), carray(places, rows * cols)
     for i in range(n):
-        features_of(pixels[i], windows, z, ints, floats, rows, cols, bands, n_windows, raw)
+        features_of(pixels[i], windows, z, ints, floats, rows, cols, bands, n_windows, raw, n_features)
+        if grid_width > 0:
+            spread_over_cells(codes[i], scale, least, place, z, rows * cols, grid_width, n_features)
         mean_of(z, weights, offset, mean, work, rows * cols, n_features, n_units, padded)
         for k in range(n_members):
             if member[i, k] >= 0 and share[i, k] > 0:
                 _add_mean(average, total[member[i, k]], share[i, k], n_out)
         if n_members > 0:
-            _code_cells(z, weights, offset, lattice, work, codes, rows * cols, n_features, n_units, padded)
-            _add_products(codes, product, n_out + 1)
+            _code_cells(z, weights, offset, lattice, work, sixteen, rows * cols, n_features, n_units, padded)
+            _add_products(sixteen, product, n_out + 1)
 
 
 @helper
