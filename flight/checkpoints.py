@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Sequence
 from typing import Any
 
 import msgpack
@@ -10,6 +12,9 @@ from flight.store import Store, read_state
 
 RECORD = "checkpoint"
 FORMAT = 1
+
+
+_BYTES = struct.Struct(">BI")  # how bytes begin in MessagePack: bin 32 and their number
 
 
 class Checkpoints:
@@ -28,18 +33,28 @@ class Checkpoints:
 
     def read(self) -> dict[str, Any] | None:
         """The newest whole one; None without. StateFormatError if one of them is of another format."""
-        saved = [read_state(data, RECORD, FORMAT) for data in self.store.whole(RECORD)]
-        if not saved:
+        newest: dict[str, Any] | None = None
+        numbers = []
+        for data in self.store.each(RECORD):
+            state = read_state(data, RECORD, FORMAT)
+            numbers.append(int(state["progress"]["next_number"]))
+            newest = newest or state
+            del data, state  # the other one is as large
+        if newest is None:
             return None
-        numbers = [int(each["progress"]["next_number"]) for each in saved]
         self.generation = self.store.generation(RECORD)
         self._in_newest = numbers[0]
         self.safe_number = min(numbers) if len(numbers) == 2 else 0
-        return saved[0]
+        return newest
 
-    def write(self, state: dict[str, Any]) -> None:
-        """Write the next generation; StoreError if that fails, and those before it stand."""
-        self.generation = self.store.put(RECORD, msgpack.packb({"format": FORMAT, **state}))
+    def write(self, state: dict[str, Any], learner: Sequence[bytes | memoryview]) -> None:
+        """Write the next generation, of `state` and a learner in parts; StoreError if that fails: others stand."""
+        packer = msgpack.Packer()
+        head = packer.pack_map_header(len(state) + 2)
+        for key, value in {"format": FORMAT, **state}.items():
+            head += packer.pack(key) + packer.pack(value)
+        head += packer.pack("learner") + _BYTES.pack(0xC6, sum(map(len, learner)))
+        self.generation = self.store.put(RECORD, [head, *learner])
         self.safe_number, self._in_newest = self._in_newest, state["progress"]["next_number"]
 
     def doubt(self) -> None:

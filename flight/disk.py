@@ -8,9 +8,12 @@ simulator has another, on which power can go at any of these steps.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
+
+Data: TypeAlias = bytes | Sequence[bytes | memoryview]  # bytes, or parts that follow one another
 
 
 class Disk(Protocol):
@@ -28,7 +31,7 @@ class Disk(Protocol):
         """Up to `count` bytes of a file from byte `at` on; all of them without `count`."""
         ...
 
-    def write(self, name: str, data: bytes, at: int = 0) -> None:
+    def write(self, name: str, data: Data, at: int = 0) -> None:
         """Let a file end with `data` from byte `at` on: made if it is not there, cut off behind; not synced.
 
         After an OSError it may hold a part of `data`.
@@ -79,12 +82,12 @@ class FileDisk:
             file.seek(at)
             return file.read(left if count is None else min(count, left))
 
-    def write(self, name: str, data: bytes, at: int = 0) -> None:
+    def write(self, name: str, data: Data, at: int = 0) -> None:
         """Let a file end with `data` from byte `at` on."""
         descriptor = os.open(self._path(name), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.seek(at)
-            file.write(data)
+            file.writelines([data] if isinstance(data, bytes) else data)
             file.truncate()
 
     def sync(self, name: str) -> None:

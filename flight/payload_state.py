@@ -22,8 +22,8 @@ def write(payload: Payload) -> None:
             "region_crc": payload.region_crc,
             "progress": vars(payload.progress),
             "archive": payload.summaries.state(),
-            "learner": payload.learner.state(),
-        }
+        },
+        payload.learner.state_parts(),
     )
 
 

@@ -11,14 +11,15 @@ import contextlib
 import re
 import struct
 import zlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import msgpack
 
-from flight.disk import Disk, FileDisk
+from flight.disk import Data, Disk, FileDisk
 from flight.link.pack import STORE_MAGIC
 
 MAGIC = STORE_MAGIC
@@ -29,6 +30,7 @@ _SIDES = (".0", ".1")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 _HEADER = struct.Struct("<4sHHQQI")  # magic, version, reserved, generation, length, CRC-32 of the rest and the payload
 _CRC_AT = _HEADER.size - 4
+_BLOCK = 1 << 16
 
 
 class StoreError(OSError):
@@ -47,7 +49,7 @@ class Damage:
     reason: str
 
 
-def write_atomically(disk: Disk, name: str, data: bytes) -> None:
+def write_atomically(disk: Disk, name: str, data: Data) -> None:
     """Replace a file by `data`: temporary file, sync, rename, sync of the names. StoreError leaves the old file."""
     temporary = name + TEMPORARY
     try:
@@ -61,8 +63,8 @@ def write_atomically(disk: Disk, name: str, data: bytes) -> None:
         raise StoreError(error.errno, f"cannot write {name}: {error.strerror}") from error
 
 
-def _crc(header: bytes, data: bytes) -> int:
-    return zlib.crc32(data, zlib.crc32(header))
+def _crc(parts: Iterable[bytes | memoryview]) -> int:
+    return reduce(lambda crc, part: zlib.crc32(part, crc), parts, 0)
 
 
 class Store:
@@ -106,7 +108,7 @@ class Store:
         except OSError as error:
             raise StoreError(error.errno, f"cannot list records: {error.strerror}") from error
 
-    def put(self, name: str, data: bytes, twice: bool = False) -> int:
+    def put(self, name: str, data: Data, twice: bool = False) -> int:
         """Write `data` as the newest generation of record `name`; its generation number. StoreError if it cannot.
 
         `twice` puts it into both generations, one after the other: then either of them may be damaged and nothing is
@@ -117,9 +119,10 @@ class Store:
         generations = self._known(name)
         side = int(generations[1] < generations[0])
         generation = max(generations) + 1
-        header = _HEADER.pack(MAGIC, VERSION, 0, generation, len(data), 0)[:_CRC_AT]
-        crc = struct.pack("<I", _crc(header, data))
-        write_atomically(self.disk, self._file(name, side), header + crc + data)
+        parts = [data] if isinstance(data, bytes) else data
+        header = _HEADER.pack(MAGIC, VERSION, 0, generation, sum(map(len, parts)), 0)[:_CRC_AT]
+        crc = struct.pack("<I", _crc([header, *parts]))
+        write_atomically(self.disk, self._file(name, side), [header + crc, *parts])
         generations[side] = generation
         self._generations[name] = generations
         return generation
@@ -129,19 +132,23 @@ class Store:
         return max(self._known(name))
 
     def _known(self, name: str) -> list[int]:
-        return self._generations.get(name) or [found[0] if (found := self._read(name, side)) else 0 for side in (0, 1)]
+        return self._generations.get(name) or [self._look(name, side) for side in (0, 1)]
 
     def get(self, name: str) -> bytes | None:
         """The newest whole generation of record `name`; None if there is none."""
-        return next(iter(self.whole(name)), None)
+        return next(self.each(name), None)
 
     def whole(self, name: str) -> list[bytes]:
         """The whole generations of record `name`, newest first; `on_damage` is told of the others."""
-        return self._whole(name, tell=True)
+        return list(self.each(name))
 
-    def _whole(self, name: str, tell: bool) -> list[bytes]:
-        found = [whole for side in (0, 1) if (whole := self._read(name, side, tell))]
-        return [data for _, data in sorted(found, reverse=True)]
+    def each(self, name: str, tell: bool = True) -> Iterator[bytes]:
+        """As `whole`, one after another, so that memory need only hold one; nobody is told without `tell`."""
+        generations = [self._look(name, side, tell) for side in (0, 1)]
+        for side in sorted((0, 1), key=lambda side: -generations[side]):
+            kept: list[memoryview] = []
+            if generations[side] and self._look(name, side, tell, kept):
+                yield bytes(kept.pop())
 
     def check(self, name: str) -> bool:
         """Whether both generations of record `name` are as they were written, or last read; `on_damage` is told if not.
@@ -149,17 +156,16 @@ class Store:
         The next `put` goes where one is not.
         """
         known = self._known(name)
-        found = [self._read(name, side, tell=True) for side in (0, 1)]
-        now = [each[0] if each else 0 for each in found]
+        now = [self._look(name, side, tell=True) for side in (0, 1)]
         self._generations[name] = now
         return now == known and (all(now) or not any(self._exists(name, side) for side in (0, 1) if not now[side]))
 
     def mend(self, name: str) -> bool:
         """Put a copy of the newest whole generation in place of the other; False if there is none to copy."""
-        whole = self._whole(name, tell=False)
-        if whole:
-            self.put(name, whole[0])
-        return bool(whole)
+        whole = next(self.each(name, tell=False), None)
+        if whole is not None:
+            self.put(name, whole)
+        return whole is not None
 
     def _exists(self, name: str, side: int) -> bool:
         return self._file(name, side) in self.disk.names()
@@ -170,7 +176,7 @@ class Store:
 
     def drop_newest(self, name: str) -> bool:
         """Forget the newest whole generation of record `name` if there is another; whether there was."""
-        whole = sorted((found[0], side) for side in (0, 1) if (found := self._read(name, side)))
+        whole = sorted((found, side) for side in (0, 1) if (found := self._look(name, side)))
         if len(whole) < 2:
             return False
         self._generations.pop(name, None)
@@ -198,28 +204,37 @@ class Store:
             raise ValueError(f"record name {name[:80]!r}: at most 64 of a-z 0-9 - _, a letter or digit first")
         return f"{name}.{side}"
 
-    def _read(self, name: str, side: int, tell: bool = False) -> tuple[int, bytes] | None:
-        file = self._file(name, side)
+    def _look(self, name: str, side: int, tell: bool = False, kept: list[memoryview] | None = None) -> int:
+        """The generation number of one side of a record; 0 if it is not there, or not whole. `kept` is given its data.
+
+        What is not kept is read a block at a time.
+        """
+        file, step = self._file(name, side), _BLOCK if kept is None else None
         try:
-            raw = self.disk.read(file)
+            head = self.disk.read(file, 0, step)
+            if len(head) < _HEADER.size:
+                return self._damaged(tell, file, f"{len(head)} bytes, shorter than a header")
+            magic, version, _, generation, length, crc = _HEADER.unpack_from(head)
+            if magic != MAGIC or version != VERSION:
+                return self._damaged(tell, file, f"not a record of version {VERSION}")
+            data = memoryview(head)[_HEADER.size :]
+            at, found = len(head), _crc([head[:_CRC_AT], data])
+            while step and (block := self.disk.read(file, at, step)):
+                at, found = at + len(block), zlib.crc32(block, found)
         except FileNotFoundError:
-            return None
+            return 0
         except OSError as error:
             return self._damaged(tell, file, str(error.strerror))
-        if len(raw) < _HEADER.size:
-            return self._damaged(tell, file, f"{len(raw)} bytes, shorter than a header")
-        magic, version, _, generation, length, crc = _HEADER.unpack_from(raw)
-        if magic != MAGIC or version != VERSION:
-            return self._damaged(tell, file, f"not a record of version {VERSION}")
-        data = raw[_HEADER.size :]
-        if len(data) != length or _crc(raw[:_CRC_AT], data) != crc:
-            return self._damaged(tell, file, f"checksum of {len(data)} of {length} bytes does not match")
-        return generation, data
+        if at - _HEADER.size != length or found != crc:
+            return self._damaged(tell, file, f"checksum of {at - _HEADER.size} of {length} bytes does not match")
+        if kept is not None:
+            kept.append(data)
+        return int(generation)
 
-    def _damaged(self, tell: bool, name: str, reason: str) -> tuple[int, bytes] | None:
+    def _damaged(self, tell: bool, name: str, reason: str) -> int:
         if tell:
             self.on_damage(Damage(name, reason))
-        return None
+        return 0
 
 
 def read_state(data: bytes, name: str, version: int) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from flight.disk import Data
+
 SECTOR_BYTES = 512
 DEFAULT_CAPACITY_BYTES = 1 << 30
 
@@ -80,8 +82,9 @@ class SimDisk:
         self._take_time()
         return self._file(name).data[at : None if count is None else at + count]
 
-    def write(self, name: str, data: bytes, at: int = 0) -> None:
+    def write(self, name: str, data: Data, at: int = 0) -> None:
         """Let a file end with `data` from byte `at` on; not synced."""
+        data = data if isinstance(data, bytes) else b"".join(data)
         dies = self._step()
         grown = at + len(data) - (len(self._names[name].data) if name in self._names else 0)
         room = self.free_bytes()

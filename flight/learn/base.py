@@ -202,6 +202,10 @@ class Learner(ABC):
 
     def state(self) -> bytes:
         """Everything, so that `from_state` goes on as if nothing had happened, in the middle of training too."""
+        return b"".join(self.state_parts())
+
+    def state_parts(self) -> list[bytes | memoryview]:
+        """As `state`, in parts that share the learner's memory: to be written before it takes in or trains more."""
         self._check_params()
         if not 0 <= self.region_id < _MAX_COUNT:
             raise ValueError(f"region_id: {self.region_id} is not from 0 to {_MAX_COUNT - 1}")
@@ -218,7 +222,7 @@ class Learner(ABC):
             "n_chips": self.n_chips_,
         }
         arrays: dict[str, NDArray[Any]] = {} if self.labels_ is None else {"labels": self.labels_}
-        return state.pack(header, arrays | (self._arrays() if self.chip_shape_ else {}))
+        return state.parts(header, arrays | (self._arrays() if self.chip_shape_ else {}))
 
     @classmethod
     def from_state(cls, data: bytes, backend: Backend | None = None, encoder: Encoder | None = None) -> Self:

@@ -11,7 +11,7 @@ import json
 import math
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,12 +33,23 @@ class StateError(ValueError):
 
 def pack(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """The bytes of `header` (JSON values, without the key ``arrays``) and `arrays`."""
+    return b"".join(parts(header, arrays))
+
+
+def parts(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> list[bytes | memoryview]:
+    """As `pack`, in parts that share the memory of the arrays: to be written before these change."""
     table = [[name, array.dtype.name, list(array.shape)] for name, array in arrays.items()]
     text = json.dumps({**header, "arrays": table}, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-    parts = [_HEAD.pack(MAGIC, FORMAT, len(text)), text]
-    parts += [np.ascontiguousarray(a, _DTYPES[a.dtype.name]).tobytes() for a in arrays.values()]
-    body = b"".join(parts)
-    return body + _CRC.pack(zlib.crc32(body))
+    found: list[bytes | memoryview] = [_HEAD.pack(MAGIC, FORMAT, len(text)), text]
+    found += [np.ascontiguousarray(a, _DTYPES[a.dtype.name]).reshape(-1).view(np.uint8).data for a in arrays.values()]
+    return [*found, _CRC.pack(crc32(found))]
+
+
+def crc32(parts: Iterable[bytes | memoryview], start: int = 0) -> int:
+    """CRC-32 (zlib) of parts, one after another, going on from `start`."""
+    for part in parts:
+        start = zlib.crc32(part, start)
+    return start
 
 
 def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

@@ -414,7 +414,7 @@ def test_above_the_memory_cap_flight_saves_everything_and_steps_down(tmp_path):
     assert (told["cap"], told["reason"]) == ("memory", "101 MiB resident, allowed are 100")
 
 
-@pytest.mark.parametrize("where", ["partial_fit", "train", "predict_summaries", "state"])
+@pytest.mark.parametrize("where", ["partial_fit", "train", "predict_summaries", "state_parts"])
 def test_a_memory_error_in_the_middle_of_work_corrupts_nothing(where, tmp_path, monkeypatch, undisturbed):
     world = World(tmp_path, config(**SLOW))
     world.begin()
