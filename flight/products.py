@@ -125,8 +125,7 @@ class Products:
 
     def _predicted(self, start: int, end: int) -> Found | None:
         """Cells in ascending order and their proportions, of archived chips `start` to `end` that can be read."""
-        found = self.payload.summaries.read(start, end)
-        return None if found is None else (found[0], self.payload.learner.predict_summaries(found[1]))
+        return self.payload.summaries.predicted(start, end, self.payload.learner.predict_summaries)
 
     def packed(self, made: Product | MunicipalProduct) -> File:
         """A product as the file that goes down."""

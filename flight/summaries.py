@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 
 import numpy as np
@@ -14,6 +15,9 @@ from flight.telemetry import Emit
 
 ARCHIVE = "archive.bin"
 _CELL = struct.Struct("<I")
+_AT_ONCE = 32  # summaries
+
+Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 class Summaries:
@@ -36,22 +40,30 @@ class Summaries:
             self.emit("archive-full", chips=archive.n_records)
         archive.write()
 
-    def read(self, start: int, end: int) -> tuple[NDArray[np.int32], NDArray[np.uint8]] | None:
-        """Cells in ascending order, each once, and their summaries, of chips `start` to `end`; None if none is whole.
+    def predicted(self, start: int, end: int, predict: Predict) -> tuple[NDArray[np.int32], NDArray[np.float32]] | None:
+        """Cells in ascending order, each once, and what `predict` makes of their summaries, of chips `start` to `end`.
 
-        Of two looks at a cell, the later one counts. An event tells of those that cannot be read.
+        None if none of them is whole; an event tells of those that cannot be read. Of two looks at a cell, the later
+        one counts. `predict` is given a few summaries (n, s) at a time: all of them would take as much memory as
+        training.
         """
-        records = self._archive.read(start, end) if self._archive is not None else []
-        whole = [record for record in records if record is not None]
-        if len(whole) < len(records):
-            self.emit("archive-damaged", chips=len(records) - len(whole))
-        if not whole:
+        found, damaged = [], 0
+        for at in range(start, end if self._archive is not None else start, _AT_ONCE):
+            records = self._archive.read(at, min(at + _AT_ONCE, end)) if self._archive is not None else []
+            whole = [record for record in records if record is not None]
+            damaged += len(records) - len(whole)
+            if whole:
+                table = np.frombuffer(b"".join(whole), np.uint8).reshape(len(whole), -1)
+                cells = np.ascontiguousarray(table[:, : _CELL.size]).view("<u4")[:, 0].astype(np.int32)
+                found.append((cells, predict(np.ascontiguousarray(table[:, _CELL.size :]))))
+        if damaged:
+            self.emit("archive-damaged", chips=damaged)
+        if not found:
             return None
-        table = np.frombuffer(b"".join(whole), np.uint8).reshape(len(whole), -1)
-        cells = np.ascontiguousarray(table[:, : _CELL.size]).view("<u4")[:, 0].astype(np.int32)
+        cells, proportions = (np.concatenate(parts) for parts in zip(*found, strict=True))
         _, latest = np.unique(cells[::-1], return_index=True)
         latest = len(cells) - 1 - latest
-        return cells[latest], np.ascontiguousarray(table[latest, _CELL.size :])
+        return cells[latest], proportions[latest]
 
     def sync(self) -> None:
         """Bring everything that was added to the disk; StoreError if that fails."""
