@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,15 +149,23 @@ class Decoder:
 
 
 def _stages(stream: coder.Coder, where: Map, goal: Map, n_main: int, levels: int) -> list[Callable[[int], bool]]:
-    """The passes over a map, each called with a number of cells until it says that there are no more."""
+    """The passes over a map, each called with a number of cells until it says that there are no more.
+
+    The second, as large as the first, is made when that is over.
+    """
     window = (0, where.rows, 0, where.cols)
     member = MembershipPass(where.backend)
     member.begin(window, 0, n_main, where.stride)
-    over = OverlapPass(where.backend)
-    over.begin(window, levels, where.n_labels, where.stride, patch=False)
+
+    @cache
+    def over() -> OverlapPass:
+        made = OverlapPass(where.backend)
+        made.begin(window, levels, where.n_labels, where.stride, patch=False)
+        return made
+
     return [
         lambda n_cells: member.advance(stream, where, goal, n_cells),
-        lambda n_cells: over.advance(stream, where, goal, n_cells),
+        lambda n_cells: over().advance(stream, where, goal, n_cells),
     ]
 
 
