@@ -131,10 +131,13 @@ def _supervise(options: argparse.Namespace, arguments: list[str]) -> int:
 
 
 def _core(options: argparse.Namespace) -> int:
+    from flight.caps import die_with_parent, give_back_at_once, limit_data, lower_priority, without_openssl
+
+    give_back_at_once()
+    without_openssl()
     from flight import last_words, preflight
     from flight.blackbox import BlackBox
     from flight.bundle import BundleError
-    from flight.caps import die_with_parent, limit_data, lower_priority
     from flight.clock import ScaledClock, unix_s
     from flight.config import ConfigError
     from flight.crashes import EXIT_CONFIG, EXIT_CRASH, EXIT_MEMORY, EXIT_UNREACHABLE
