@@ -2,18 +2,51 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
 from flight.kernels.backend import Backend
 from flight.learn import state as _state
 from flight.learn.base import Learner, NotReadyError
-from flight.learn.downconv import Downconv
 from flight.learn.grid import Encoder
-from flight.learn.hybrid import Hybrid
-from flight.learn.moments import Moments
-from flight.learn.qkm import QKM
 from flight.learn.state import StateError
-from flight.learn.swath import Swath
 
-LEARNERS: dict[str, type[Learner]] = {cls.name: cls for cls in (Swath, Hybrid, Moments, Downconv, QKM)}
+if TYPE_CHECKING:
+    from flight.learn.downconv import Downconv
+    from flight.learn.hybrid import Hybrid
+    from flight.learn.moments import Moments
+    from flight.learn.qkm import QKM
+    from flight.learn.swath import Swath
+
+_CLASSES = ("Swath", "Hybrid", "Moments", "Downconv", "QKM")
+
+
+class _Learners(Mapping[str, type[Learner]]):
+    """Classes by name, each imported when it is asked for: a flight process uses one of them."""
+
+    def __getitem__(self, name: str) -> type[Learner]:
+        for cls in _CLASSES:
+            if name == cls.lower():
+                found: type[Learner] = __getattr__(cls)
+                return found
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return map(str.lower, _CLASSES)
+
+    def __len__(self) -> int:
+        return len(_CLASSES)
+
+
+LEARNERS: Mapping[str, type[Learner]] = _Learners()
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _CLASSES:
+        raise AttributeError(f"module {__name__} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{name.lower()}"), name)
+
 
 __all__ = [
     "LEARNERS",
