@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
     from ground.encoders import training
     from ground.encoders.networks import Network
     from ground.encoders.recipes import Recipe, Settings
+
+
+class Precision(StrEnum):
+    """Numbers of matrix products and convolutions while training."""
+
+    auto = "auto"
+    bfloat16 = "bfloat16"
+    float32 = "float32"
+
 
 _NEEDED = ("torch", "safetensors", "matplotlib")
 
@@ -44,6 +54,9 @@ Colour = Annotated[float, typer.Option(min=0, max=2, help="Spread of each band's
 Contrast = Annotated[float, typer.Option(min=0, max=1, help="Spread of the contrast's logarithm.")]
 Options = Annotated[
     list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help="Option of the recipe; repeated.")
+]
+Precise = Annotated[
+    Precision, typer.Option(help="Of products while training; auto: bfloat16 where the processor computes with it.")
 ]
 Alarm = Annotated[float, typer.Option("--least-rank", min=0, help="Alarm below this effective rank; 0: never.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads of torch; results depend on it.")]
@@ -67,6 +80,7 @@ def pretrain(
     colour: Colour = 0.05,
     contrast: Contrast = 0.1,
     options: Options = None,
+    precision: Precise = Precision.auto,
     least_rank: Alarm = 3.0,
     threads: Threads = 1,
     as_json: AsJson = False,
@@ -82,8 +96,9 @@ def pretrain(
     with told():
         views = Views(crop_px, near_px, light, colour, contrast)
         settings = Settings(
-            recipe, architecture, epochs, batch, rate, seed=seed, views=views, options=_options(options)
-        )
+            recipe, architecture, epochs, batch, rate, seed=seed, views=views, options=_options(options),
+            precision=_precision(precision),
+        )  # fmt: skip
         _train(read_corpus(chips, split), settings, out, least_rank, threads, as_json)
 
 
@@ -102,6 +117,7 @@ def distil(
     colour: Colour = 0.05,
     contrast: Contrast = 0.1,
     options: Options = None,
+    precision: Precise = Precision.auto,
     least_rank: Alarm = 3.0,
     threads: Threads = 1,
     as_json: AsJson = False,
@@ -117,7 +133,7 @@ def distil(
         views = Views(crop_px, 0, light, colour, contrast)
         settings = Settings(
             "distil", architecture, epochs, batch, rate, seed=seed, views=views, options=_options(options),
-            teachers=tuple(teacher.digest for teacher in frozen),
+            precision=_precision(precision), teachers=tuple(teacher.digest for teacher in frozen),
         )  # fmt: skip
 
         def build(network: Network, corpus: Corpus, settings: Settings) -> Recipe:
@@ -162,6 +178,12 @@ def _need_torch() -> None:
             f" (missing: {', '.join(missing)})\n"
         )
         raise SystemExit(2)
+
+
+def _precision(wanted: Precision) -> str:
+    from ground.encoders.training import fastest_precision
+
+    return fastest_precision() if wanted is Precision.auto else wanted.value
 
 
 def _options(given: list[str] | None) -> dict[str, float]:

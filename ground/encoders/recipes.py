@@ -28,6 +28,7 @@ class Settings:
         decay: AdamW's weight decay.
         warm_up: steps.
         seed: of weights, batches and views.
+        precision: of matrix products and convolutions while training, `bfloat16` or `float32`.
         views: how views are made.
         options: what the recipe alone knows, by name; its own defaults where they are left out.
         teachers: digests of the frozen encoders that are learnt from.
@@ -41,6 +42,7 @@ class Settings:
     decay: float = 1e-4
     warm_up: int = 60
     seed: int = 0
+    precision: str = "float32"
     views: Views = field(default_factory=Views)
     options: dict[str, float] = field(default_factory=dict)
     teachers: tuple[str, ...] = ()
