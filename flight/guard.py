@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,9 +11,6 @@ from flight.integrity import MemoryFaultError, Seal
 from flight.learn import Learner
 from flight.link.labelset import LabelSet
 from flight.link.region import OVERLAPS, Region
-
-# What training only reads: chips seen so far, and labels.
-STILL = ("learner._sums", "learner._second", "learner._reservoir", "learner.labels_", "learner._embedding._W", "table")
 
 
 class Guard:
@@ -27,7 +26,7 @@ class Guard:
 
     def seal(self, learner: Learner, labels: LabelSet | None) -> None:
         """Take what learner and label table hold now as right."""
-        self._learner.renew(learner=learner, table=None if labels is None else labels.proportions)
+        self._learner.renew(**_held(learner, labels))
 
     def seal_region(self, region: Region) -> None:
         """Take the region as right."""
@@ -46,9 +45,13 @@ class Guard:
         if part := self.broken():
             raise MemoryFaultError(part)
 
-    def check_still(self) -> None:
-        """MemoryFaultError if training has changed what it only reads."""
-        if part := self._learner.broken(STILL):
+    def seal_after(self, written: tuple[str, ...], learner: Learner, labels: LabelSet | None) -> None:
+        """As `seal`, after work that wrote in the learner's arrays of these paths.
+
+        MemoryFaultError if it has changed another one of those that were there before.
+        """
+        paths = tuple(f"learner.{path}" for path in written)
+        if part := self._learner.renew_after(paths, **_held(learner, labels)):
             raise MemoryFaultError(part)
 
     def check_map(self, cells: NDArray[np.int64]) -> None:
@@ -56,3 +59,7 @@ class Guard:
         for path, row_bytes in (("bags", 4 * OVERLAPS), ("weights", OVERLAPS)):
             if part := self._region.touched(path, cells, row_bytes):
                 raise MemoryFaultError(f"region.{part}")
+
+
+def _held(learner: Learner, labels: LabelSet | None) -> dict[str, Any]:
+    return {"learner": learner, "table": None if labels is None else labels.proportions}

@@ -3,12 +3,17 @@
 A `Seal` remembers a CRC-32 of every part of some objects: of each array, in chunks, and of the plain values beside
 them. A CRC finds every single flipped bit, and every burst of up to 32 (Koopman & Chakravarty, "Cyclic redundancy code
 polynomial selection for embedded networks", DSN 2004). Whoever changes an object on purpose seals it again.
+
+Everything counts that objects hold, however deep: nobody has to say what. Who works on them says only in which arrays
+that writes, and `renew_after` then holds all others to be as they were.
 """
 
 from __future__ import annotations
 
+import weakref
 import zlib
 from collections.abc import Iterator
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,7 +22,7 @@ from numpy.typing import NDArray
 from flight.clock import cpu_s
 
 CHUNK_BYTES = 1 << 16
-_MAX_DEPTH = 8
+_CODE = (type, FunctionType, MethodType, BuiltinFunctionType, ModuleType)
 
 Chunk = tuple[str, int]  # path of a part, and number of the chunk in it
 
@@ -48,25 +53,42 @@ class Seal:
         self.spent_cpu_s = 0.0
         self._objects: dict[str, Any] = {}
         self._sums: dict[Chunk, int] = {}
+        self._arrays: dict[str, weakref.ref[NDArray[Any]]] = {}
         self._pending: list[Chunk] = []
         self.renew(**objects)
 
     def renew(self, **objects: Any) -> None:
         """Take what these objects hold now, in place of those before, as right."""
-        started_s = cpu_s()
-        self._objects = objects
-        self._sums = {(path, i): zlib.crc32(chunk) for path, data in _parts(objects) for i, chunk in _chunks(data)}
-        self._pending = []
+        self.renew_after((), **objects)
+
+    def renew_after(self, written: tuple[str, ...], **objects: Any) -> str:
+        """As `renew`, after work that has written in the arrays `written`, or in those under these paths.
+
+        The path of an array that lies where it lay, that the work did not write in, and that has changed; empty if
+        there is none. An array in place of another was put there on purpose, and so were plain values.
+        """
+        started_s, known, lay = cpu_s(), self._sums, self._arrays
+        changed, self._objects, self._sums, self._arrays, self._pending = "", objects, {}, {}, []
+        for path, found in _walk(objects, "", set()):
+            data = _bytes(found)
+            sums = {(path, i): _crc(data, i) for i in range(_n_chunks(data))}
+            if isinstance(found, np.ndarray):
+                self._arrays[path] = weakref.ref(found)
+                still = path in lay and lay[path]() is found and not within(path, written)
+                if still and any(known.get(chunk) != value for chunk, value in sums.items()):
+                    changed = changed or path
+            self._sums |= sums
         self.spent_cpu_s += cpu_s() - started_s
+        return changed
 
     @property
     def n_bytes(self) -> int:
         """Bytes of memory that it covers."""
         return sum(len(data) for _, data in _parts(self._objects))
 
-    def broken(self, under: tuple[str, ...] = ("",)) -> str:
-        """The path of a part that has changed and begins with one of `under`; empty if there is none."""
-        return self._broken(None if under == ("",) else {chunk for chunk in self._sums if chunk[0].startswith(under)})
+    def broken(self) -> str:
+        """The path of a part that has changed; empty if there is none."""
+        return self._broken(None)
 
     def sweep(self, n_bytes: int) -> str:
         """As `broken`, of the next chunks, `n_bytes` of them or a little more; from the start again after the last."""
@@ -97,9 +119,14 @@ class Seal:
         return ""
 
 
+def within(path: str, above: tuple[str, ...]) -> bool:
+    """Whether a path is one of `above`, or under one of them."""
+    return f"{path}.".startswith(tuple(f"{each}." for each in above))
+
+
 def arrays(objects: dict[str, Any]) -> list[tuple[str, NDArray[Any]]]:
     """Path of every array in `objects`, and the array itself."""
-    return [(path, found) for path, found in _walk(objects, "", 0, set()) if isinstance(found, np.ndarray)]
+    return [(path, found) for path, found in _walk(objects, "", set()) if isinstance(found, np.ndarray)]
 
 
 def _crc(data: memoryview, i: int) -> int:
@@ -110,33 +137,31 @@ def _n_chunks(data: memoryview) -> int:
     return -(-len(data) // CHUNK_BYTES)
 
 
-def _chunks(data: memoryview) -> Iterator[tuple[int, memoryview]]:
-    return ((i, data[i * CHUNK_BYTES : (i + 1) * CHUNK_BYTES]) for i in range(_n_chunks(data)))
-
-
 def _parts(objects: dict[str, Any]) -> Iterator[tuple[str, memoryview]]:
-    """Path and bytes of every array, and of the plain values of each object together."""
-    for path, found in _walk(objects, "", 0, set()):
-        data = found if isinstance(found, bytes) else np.ascontiguousarray(found).view(np.uint8).reshape(-1).data
-        if len(data):
-            yield path, memoryview(data)
+    """Path and bytes of every array that has any, and of the plain values of each object together."""
+    return ((path, data) for path, found in _walk(objects, "", set()) if len(data := _bytes(found)))
 
 
-def _walk(value: Any, path: str, depth: int, seen: set[int]) -> Iterator[tuple[str, Any]]:
+def _bytes(found: NDArray[Any] | bytes) -> memoryview:
+    return memoryview(
+        found if isinstance(found, bytes) else np.ascontiguousarray(found).view(np.uint8).reshape(-1).data
+    )
+
+
+def _walk(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
     """Arrays in `value` and in all that it holds, and its plain values as bytes, each with its path."""
-    if isinstance(value, np.ndarray):
+    if isinstance(value, (np.ndarray, bytes)):
         yield path, value
         return
-    if depth > _MAX_DEPTH or id(value) in seen:
+    if id(value) in seen or isinstance(value, _CODE):
         return
     seen.add(id(value))
     plain = []
     for name, held in _held(value):
-        where = f"{path}.{name}" if path else name
-        if isinstance(held, (int, float, str, bytes)):
+        if isinstance(held, (int, float, str)):
             plain.append((name, held))
-        elif held is not None and not callable(held):
-            yield from _walk(held, where, depth + 1, seen)
+        elif held is not None:
+            yield from _walk(held, f"{path}.{name}" if path else name, seen)
     if plain:
         yield f"{path} values", repr(plain).encode()
 

@@ -7,7 +7,8 @@ predicts is made into products by `flight.products`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -58,10 +59,19 @@ class Payload:
         self.held = False  # training has failed with these chips and labels
         self.guard = Guard()
         payload_state.restore(self)
-        self.seal()
+        self._seal()
 
-    def seal(self) -> None:
-        """Take what learner and labels hold now as right."""
+    @contextmanager
+    def working(self, written: tuple[str, ...]) -> Iterator[None]:
+        """Around work on the learner that writes in arrays of these paths, beside those in which all work does.
+
+        MemoryFaultError if anything has changed by itself, before the work or, other than what that writes, meanwhile.
+        """
+        self.guard.check()
+        yield
+        self.guard.seal_after(self.learner.scratch + written, self.learner, self.labels)
+
+    def _seal(self) -> None:
         self.guard.seal(self.learner, self.labels)
 
     # Region
@@ -137,7 +147,7 @@ class Payload:
         self.products.begin_again()
         self.progress.model_digest = b""
         self.summaries.forget()
-        self.seal()
+        self._seal()
 
     def use_region(self, kept: Kept) -> None:
         """Learn and predict by this region from now on."""
@@ -185,7 +195,7 @@ class Payload:
             self.products.towns.ask(None)
         self.labels, self.held = labels, False
         self.learner.set_labels(labels.proportions, task_id=labels.task_id, version=labels.version)
-        self.seal()
+        self._seal()
         rows = int((~labels.missing).sum())
         self.emit("labels-loaded", task_id=labels.task_id, label_version=labels.version, rows=rows)
 
@@ -205,7 +215,6 @@ class Payload:
         where = self.region
         if where is None:
             raise RefusedError("no region on board")
-        self.guard.check()
         usable: list[Chip] = []
         known = self.learner.chip_shape_ or self.config.executive.chip_shape
         for chip in chips:
@@ -220,10 +229,10 @@ class Payload:
             self.guard.check_map(cells)
             bags, weights = where.overlaps(rows, cols)
             numbers = np.array([chip.number for chip in usable], np.int64)
-            self.learner.partial_fit(images, bags, weights, number=numbers)
-            summaries = self.learner.summarise(images)
+            with self.working(self.learner.absorbed):
+                self.learner.partial_fit(images, bags, weights, number=numbers)
+                summaries = self.learner.summarise(images)
             self.held = False
-            self.seal()
         self.progress.chips += len(usable)
         self.progress.next_number = chips[-1].number + 1
         if usable and summaries is not None:
@@ -268,15 +277,13 @@ class Payload:
         MemoryFaultError if what it would train has changed by itself, or meanwhile what it trains on; DivergedError if
         training has come to nonsense. Then the learner is of no use any more.
         """
-        self.guard.check()
-        try:
-            self.progress.steps += self.learner.train(max_steps)
-        except (ArithmeticError, np.linalg.LinAlgError) as error:
-            raise DivergedError(str(error)) from error
-        self.guard.check_still()
+        with self.working(self.learner.trained):
+            try:
+                self.progress.steps += self.learner.train(max_steps)
+            except (ArithmeticError, np.linalg.LinAlgError) as error:
+                raise DivergedError(str(error)) from error
         if part := self.learner.diverged():
             raise DivergedError(part)
-        self.seal()
         if self.learner.pending_steps or not self.learner.ready:
             return False
         digest = bytes.fromhex(self.learner.weights_sha256)

@@ -63,11 +63,8 @@ class Products:
         them comes before them. Both are None until they are complete. MemoryFaultError if the model has changed by
         itself.
         """
-        self.payload.guard.check()
-        try:
+        with self.payload.working(()):
             return self._next(n_chips)
-        finally:
-            self.payload.seal()
 
     def _next(self, n_chips: int) -> Product | MunicipalProduct | None:
         where, progress = self.payload.region, self.payload.progress

@@ -43,10 +43,16 @@ class Learner(ABC):
         n_chips_: chips given so far.
         backend, encoder: what computes, and what chips are seen through, see `use`; numpy and none unless told.
         takes_encoder: whether an encoder can be used.
+        scratch: paths of arrays that any call may write over in place, such as "_embedding._phi".
+        absorbed, trained: of those that `partial_fit` and `train` write in place as well. All others they leave as they
+            are, or put new ones there: by that `flight.guard` tells their work from what radiation does.
     """
 
     name: ClassVar[str]
     takes_encoder: ClassVar[bool] = False
+    scratch: ClassVar[tuple[str, ...]] = ()
+    absorbed: ClassVar[tuple[str, ...]] = ()
+    trained: ClassVar[tuple[str, ...]] = ()
     seed: int
     max_municipalities: int
     region_id: int = 0

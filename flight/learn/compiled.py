@@ -23,6 +23,8 @@ _CHIPS, _CLASSES = 4, 4  # that the kernels of the head take at a time
 class CompiledEmbedding(Embedding):
     """`Embedding` of one chip after another in buffers of its own."""
 
+    scratch = (*Embedding.scratch, "_ints", "_floats", "_z", "_work", "_cells")
+
     def __init__(self, features: CellFeatures, n_units: int, seed: int, backend: Backend) -> None:
         super().__init__(features, n_units, seed, CompiledArithmetic(backend))
         self._kernels = backend

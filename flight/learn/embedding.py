@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,8 @@ class Embedding:
         digest: 16 hexadecimal digits that name the features, their standardisation and the random weights; 16 more
             for an encoder.
     """
+
+    scratch: ClassVar[tuple[str, ...]] = ("_phi", "features._out")  # arrays that calls write over
 
     def __init__(self, features: CellFeatures, n_units: int, seed: int, arithmetic: Arithmetic) -> None:
         self.features, self.n_units = features, n_units

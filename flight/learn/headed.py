@@ -58,6 +58,7 @@ class Headed(PooledMoments):
     is. Its chip's are `flight.learn.context`, on up to 100 principal axes of the reservoir.
     """
 
+    trained = ("_given.inputs.scratch",)
     leans: ClassVar[bool]  # whether the head leans on the closed form
 
     def __init__(

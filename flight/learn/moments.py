@@ -52,6 +52,8 @@ class Moments(Learner):
 
     name = "moments"
     takes_encoder = True
+    scratch = tuple(f"_embedding.{buffer}" for buffer in CompiledEmbedding.scratch)
+    absorbed = ("_sums", "_second")
 
     def __init__(
         self, *, n_units: int = 256, sharpness: float = 1.2, seed: int = 0, max_municipalities: int = 65535

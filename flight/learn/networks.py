@@ -65,6 +65,8 @@ class Patches(NamedTuple):
 class Network(ABC, Generic[W]):
     """The kernels of one network, for weights of one shape, in buffers that last."""
 
+    scratch = ("_packed", "_gradients", "_scratch", "_buffers", "_x")  # arrays that calls write over
+
     def __init__(self, backend: Backend, n_inputs: int, n_units: int, n_classes: int, threads: int) -> None:
         self.backend, self.n_inputs, self.n_classes, self.threads = backend, n_inputs, n_classes, threads
         self.width = _up(n_units, 2 * _LANES)

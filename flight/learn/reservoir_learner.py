@@ -60,6 +60,9 @@ class ReservoirLearner(Learner, Generic[W]):
     gradient is, how they fold, and what they make of patches: in numpy, and which `Network` of kernels does the same.
     """
 
+    scratch = tuple(f"_network_cache.{buffer}" for buffer in Network.scratch)
+    absorbed = ("_reservoir",)
+    trained = ("_weights", "_m", "_v")
     _stride_px: ClassVar[int]
     _parts: ClassVar[type[Any]]
 

@@ -1,6 +1,8 @@
 """Bits that flip in memory, in records and in code, and training that comes to nonsense: found, told, put right."""
 
+import gc
 import shutil
+from types import BuiltinFunctionType, FunctionType, ModuleType
 
 import numpy as np
 import pytest
@@ -9,10 +11,12 @@ from hypothesis import strategies as st
 
 from benchmarks import bitflips
 from flight import scrub
-from flight.guard import STILL
-from flight.integrity import MemoryFaultError, Seal, arrays
+from flight.guard import Guard
+from flight.integrity import MemoryFaultError, Seal, arrays, within
+from flight.kernels.backend import AOT, NUMPY, Backend, choose
 from flight.learn import LEARNERS
 from flight.store import Store
+from sim.campaign.damage import flip_array
 from sim.disk import SimDisk
 from tests.flight.flight_world import EARTH, LEARNERS_TESTED, SLOW, World, config, flown, label_file
 from tests.flight.test_survival import complete
@@ -58,18 +62,78 @@ def test_reading_a_learner_changes_nothing_that_is_sealed(name):
     assert seal.broken() == ""
 
 
+def arrays_within(value, path=""):
+    """Every array that Python's garbage collector can reach from `value`, code apart, by its address: its path."""
+    found, seen, todo = {}, set(), [(path, value)]
+    while todo:
+        path, value = todo.pop()
+        if id(value) in seen or isinstance(value, (type, ModuleType, FunctionType, BuiltinFunctionType)):
+            continue
+        seen.add(id(value))
+        if isinstance(value, np.ndarray):
+            found[id(value)] = path
+        else:
+            todo += [(f"{path}/{type(value).__name__}", held) for held in gc.get_referents(value)]
+    return found
+
+
+def backends(library):
+    return {"numpy": Backend(NUMPY), "aot": choose(AOT, library)}
+
+
+@pytest.mark.parametrize("backend", ["numpy", "aot"])
 @pytest.mark.parametrize("name", list(LEARNERS))
-def test_training_changes_nothing_of_what_it_learns_from_which_is_most_of_what_a_learner_holds(name):
+def test_every_array_that_a_learner_holds_however_deep_is_covered(name, backend, library):
+    learner = LEARNERS[name](seed=0, max_municipalities=100).use(backends(library)[backend])
+    learner.partial_fit(EARTH.chips, np.arange(len(EARTH.chips)) // 6)
+    learner.set_labels(EARTH.table, task_id=1)
+    learner.train(2)
+    learner.predict_map(EARTH.chips[:1])
+    held, covered = arrays_within(learner), {id(array) for _, array in arrays({"learner": learner})}
+    assert [path for address, path in held.items() if address not in covered] == []
+
+
+@pytest.mark.parametrize("backend", ["numpy", "aot"])
+@pytest.mark.parametrize("name", list(LEARNERS))
+def test_work_on_a_learner_writes_in_no_array_but_those_that_its_class_names(name, backend, library):
+    learner = LEARNERS[name](seed=0, max_municipalities=100).use(backends(library)[backend])
+    chips, bag = EARTH.chips, np.arange(len(EARTH.chips)) // 6
+    learner.partial_fit(chips[:10], bag[:10], number=np.arange(10))
+    learner.set_labels(EARTH.table, task_id=1)
+    guard = Guard()
+    guard.seal(learner, None)
+    for start in range(10, len(chips), 8):
+        numbers = np.arange(start, min(start + 8, len(chips)))
+        learner.partial_fit(chips[numbers], bag[numbers], number=numbers)
+        summaries = learner.summarise(chips[numbers])
+        guard.seal_after(learner.scratch + learner.absorbed, learner, None)
+        learner.train(3)
+        guard.seal_after(learner.scratch + learner.trained, learner, None)
+    while learner.pending_steps:
+        learner.train(5)
+        guard.seal_after(learner.scratch + learner.trained, learner, None)
+    for _ in range(2):
+        learner.predict(chips[:3]) if summaries is None else learner.predict_summaries(summaries)
+        learner.weights()
+        guard.seal_after(learner.scratch, learner, None)
+
+
+@pytest.mark.parametrize("work", ["absorbed", "trained", "scratch"])
+@pytest.mark.parametrize("name", ["moments", "swath", "downconv"])
+def test_a_bit_flipped_during_work_in_an_array_that_this_does_not_write_is_found_when_it_ends(name, work):
     learner = LEARNERS[name](seed=0, max_municipalities=100)
     learner.partial_fit(EARTH.chips, np.arange(len(EARTH.chips)) // 6)
     learner.set_labels(EARTH.table, task_id=1)
-    seal = Seal(learner=learner)
-    while learner.pending_steps:
-        learner.train(5)
-        assert seal.broken(STILL) == ""
-    sizes = {path: array.nbytes for path, array in arrays({"learner": learner})}
-    still = sum(n_bytes for path, n_bytes in sizes.items() if path.startswith(STILL))
-    assert still > 0.4 * sum(sizes.values())
+    learner.train(2)
+    guard, rng, written = Guard(), np.random.default_rng(7), learner.scratch + getattr(learner, work)
+    held = {path: array for path, array in arrays({"learner": learner}) if array.size and array.flags.writeable}
+    still = [path for path in held if not within(path.removeprefix("learner."), written)]
+    assert "learner.labels_" in still and len(still) > 10
+    for path in still:
+        guard.seal(learner, None)
+        flip_array(held[path], rng)
+        with pytest.raises(MemoryFaultError, match=path):
+            guard.seal_after(written, learner, None)
 
 
 # Memory
