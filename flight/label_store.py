@@ -63,11 +63,28 @@ class LabelStore:
         return held
 
     def put(self, labels: LabelSet) -> None:
-        """Keep a label set in place of the one of its task; RefusedError if there are too many tasks."""
+        """Keep a label set in place of the one of its task.
+
+        RefusedError if there are too many tasks, or if that one is of a later version, or of the same and has other
+        rows: a file that comes late, or once more, takes nothing back.
+        """
         known = self._names()
+        self._check_version(labels)
         if f"labels-{labels.task_id}" not in known and len(known) >= self.config.executive.max_tasks:
             raise RefusedError(f"{len(known)} tasks are on board, which is the limit")
         self.store.put(f"labels-{labels.task_id}", _dump(labels), twice=True)
+
+    def _check_version(self, labels: LabelSet) -> None:
+        try:
+            held = self.read(labels.task_id)
+        except RefusedError:
+            return
+        if held.region_id != labels.region_id or (held.version, held.crc) == (labels.version, labels.crc):
+            return
+        if held.version > labels.version:
+            raise RefusedError(f"version {labels.version} of task {labels.task_id}: {held.version} is on board")
+        if held.version == labels.version:
+            raise RefusedError(f"version {held.version} of task {held.task_id} is on board, with other content")
 
     def read(self, task_id: int) -> LabelSet:
         """The label set of a task."""

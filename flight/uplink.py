@@ -77,6 +77,7 @@ class Uplink:
         flight, data = self.flight, event.file.data
         try:
             if event.file.kind is FileKind.REGION:
+                flight.scrub.check()
                 if flight.payload.intake is None:
                     flight.payload.begin_region(data)
                     return False

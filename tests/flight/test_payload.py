@@ -128,6 +128,25 @@ def test_the_same_labels_again_do_not_train_again(tmp_path):
     assert made.label_version == 2 and made.pending_steps == 0 and made.products.to_predict == 0
 
 
+def test_labels_that_come_late_take_nothing_back(tmp_path):
+    made = ready(tmp_path, share=0.5)
+    made.receive_labels(labelset.pack(label_set(version=2)))
+    with pytest.raises(RefusedError, match="version 1 of task 1: 2 is on board"):
+        made.receive_labels(labelset.pack(label_set(share=0.5)))
+    assert made.label_version == 2
+    again = payload(tmp_path)
+    again.resume_task(1)
+    assert again.label_version == 2 and not again.labels.missing.any()
+
+
+def test_labels_may_come_twice_but_not_in_two_forms_of_one_version(tmp_path):
+    made = ready(tmp_path)
+    made.receive_labels(labelset.pack(label_set()))
+    with pytest.raises(RefusedError, match="version 1 of task 1 is on board, with other content"):
+        made.receive_labels(labelset.pack(label_set(share=0.5)))
+    assert not made.labels.missing.any()
+
+
 def test_labels_that_are_not_to_be_activated_wait_until_they_are_asked_for(tmp_path):
     made = ready(tmp_path)
     made.receive_labels(labelset.pack(label_set(2, activate=False)))

@@ -15,10 +15,14 @@ from flight.guard import Guard
 from flight.integrity import MemoryFaultError, Seal, arrays, within
 from flight.kernels.backend import AOT, NUMPY, Backend, choose
 from flight.learn import LEARNERS
+from flight.link import region_codec, region_patch
+from flight.link.packet import FileKind
+from flight.link.transfer import File
 from flight.store import Store
 from sim.campaign.damage import flip_array
 from sim.disk import SimDisk
 from tests.flight.flight_world import EARTH, LEARNERS_TESTED, SLOW, World, config, flown, label_file
+from tests.flight.test_payload import grown, with_sea
 from tests.flight.test_survival import complete
 
 # Checksums
@@ -209,6 +213,19 @@ def test_the_part_of_the_map_that_chips_fall_on_is_compared_before_they_are_lear
     assert world.flight.payload.progress.chips <= chips
     world.settle()
     complete(world, undisturbed["moments"])
+
+
+def test_a_map_that_grows_seals_in_no_bit_that_has_flipped_before():
+    world, base = World(SimDisk()), with_sea()
+    world.contact()
+    world.image()
+    world.upload(File("region", FileKind.REGION, region_codec.pack(base)), label_file(1))
+    world.settle()
+    weights = world.weights()
+    flip(world.flight.payload.learner._second)
+    world.upload(File("patch", FileKind.REGION, region_patch.pack_patch(base, grown(base))))
+    world.settle()
+    assert repaired(world) == ["learner._second"] and world.weights() == weights
 
 
 def test_nothing_that_has_changed_by_itself_is_ever_written(tmp_path):
