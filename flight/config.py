@@ -91,6 +91,9 @@ class ExecutiveConfig:
         (), "height, width and bands that every chip must have; empty: those of the first one, which must then be right"
     )
     settle_s: float = limited(10.0, 0, 3600, "training waits until no chip has come for so long, unless labels came")
+    train_within_s: float = limited(
+        600.0, 1, 86400, "but not for longer than this: then chips wait until a model is ready"
+    )
     archive_bytes: int = limited(64 << 20, 0, 1 << 36, "disk for summaries of past chips, to predict them again")
     reserve_bytes: int = limited(16 << 20, 0, 1 << 36, "disk kept free for records: chips wait for more room than that")
     max_tasks: int = limited(8, 1, 64, "label sets of different tasks kept on board")

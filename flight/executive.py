@@ -168,7 +168,7 @@ class Executive:
         self.checkpoint, self.chips = Checkpoint(self), Chips(self)
         self.training, self.predicting = Training(self), Predicting(self)
         groups = (self.checkpoint, Decoding(self), self.chips, self.training, self.predicting, Scrubbing(self))
-        self.cpu = Cpu(groups, self._may_run, lambda: self.share, self._run_job, self.pulse)
+        self.cpu = Cpu(groups, self.may_run, lambda: self.share, self._run_job, self.pulse)
 
     @property
     def meters(self) -> dict[str, Meter]:
@@ -225,7 +225,8 @@ class Executive:
         self.cpu.drop()
         self.endpoint.needs_save = True
 
-    def _may_run(self, group: RateGroup) -> bool:
+    def may_run(self, group: RateGroup) -> bool:
+        """Whether mode and limits let a group run now."""
         paused = group.heavy and self.power.limits.action in ("pause", "safe")
         return self.modes.mode in group.modes and not paused
 
@@ -266,7 +267,7 @@ class Executive:
         before = self.payload.task_id
         retask = Retask.begin(0, self.t)
         change()
-        self.training.fresh_labels = self.payload.pending_steps > 0
+        self.training.new_labels()
         if before and self.payload.task_id != before:
             self.emit("task-changed", task_id=self.payload.task_id)
             retask.task_id = self.payload.task_id
@@ -283,7 +284,7 @@ class Executive:
         progress.products = max(progress.products, old.progress.products)
         self.chips.begin_at(progress.next_number)
         self.cpu.job = None
-        self.training.fresh_labels = self.payload.pending_steps > 0
+        self.training.new_labels()
         self.checkpoint.changed()
 
     def rewrite(self, name: str) -> bool:

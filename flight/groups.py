@@ -110,9 +110,11 @@ class Chips(PayloadGroup):
         self.ingested, self.ingest_wall_s = 0, 0.0  # by this process: how fast it is
 
     def due_s(self, t: float) -> float:
-        """At once, if there are chips, borders to learn them by, and a disk to keep them on."""
+        """At once, if there are chips, borders to learn them by, a disk to keep them on, and no training overdue."""
         payload = self.flight.payload
         ready = len(self.queue) and payload.region is not None and not self.flight.checkpoint.failed
+        if self.flight.training.overdue(t):
+            return NEVER
         return t if ready and payload.has_room else NEVER
 
     def begin_at(self, number: int) -> None:
@@ -141,23 +143,43 @@ class Chips(PayloadGroup):
             self.flight.checkpoint.failed = True
         self.ingest_wall_s += wall_s() - started_s
         self.ingested += len(chips)
+        self.flight.training.more_to_learn()
         self.flight.checkpoint.changed()
 
 
 class Training(PayloadGroup):
-    """Trains, when labels are new or no more chips come."""
+    """Trains, when labels are new or no more chips come, and in any case before long."""
 
     name, activity, modes, heavy = "training", "training", LEARNING, True
 
     def __init__(self, flight: Executive) -> None:
         super().__init__(flight)
-        self.fresh_labels = flight.payload.pending_steps > 0
+        self.fresh_labels = False
+        self._since_s = NEVER  # from when on there has been something that the model lacks
+        self.new_labels()
+
+    def new_labels(self) -> None:
+        """Labels are new, or the payload is: train at once if there are chips."""
+        self.fresh_labels = self.flight.payload.pending_steps > 0
+        self.more_to_learn()
+
+    def more_to_learn(self) -> None:
+        """There may be something that the model lacks."""
+        pending = self.flight.payload.pending_steps > 0
+        self._since_s = min(self._since_s, self.flight.t) if pending else NEVER
 
     def due_s(self, t: float) -> float:
-        """At once with new labels; else when no chip has come for `settle_s`."""
+        """At once with new labels; else when no chip has come for `settle_s`, or what came waits for too long."""
         if not self.flight.payload.pending_steps:
             return NEVER
-        return t if self.fresh_labels else self.flight.chips.last_chip_s + self.flight.config.executive.settle_s
+        executive = self.flight.config.executive
+        calm_s = self.flight.chips.last_chip_s + executive.settle_s
+        return t if self.fresh_labels else min(calm_s, self._since_s + executive.train_within_s)
+
+    def overdue(self, t: float) -> bool:
+        """Whether chips have to wait, as each of them would set training back to its start."""
+        waited = t >= self._since_s + self.flight.config.executive.train_within_s
+        return waited and self.flight.payload.pending_steps > 0 and self.flight.may_run(self)
 
     def next_slice(self, t: float) -> Slice:
         """As many steps as fit a cycle."""
@@ -175,6 +197,7 @@ class Training(PayloadGroup):
         self.flight.checkpoint.changed()
         if not payload.pending_steps:
             self.fresh_labels = False
+            self.more_to_learn()
         if new_model:
             self.flight.checkpoint.at_once()  # a model is worth a checkpoint of its own
 

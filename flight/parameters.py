@@ -24,7 +24,8 @@ SLOT = "parameters"
 MAX_BYTES = 8192
 CHANGEABLE = {
     "executive": (
-        "cycle_s", "housekeeping_s", "checkpoint_s", "settle_s", "product_levels", "product_chips",
+        "cycle_s", "housekeeping_s", "checkpoint_s", "settle_s", "train_within_s", "product_levels",
+        "product_chips",
     ),
     "caps": ("cpu_share", "throttle_share"),
 }  # fmt: skip

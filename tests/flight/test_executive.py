@@ -10,7 +10,18 @@ from flight.link.dictionary import Telecommand
 from flight.link.events import CommandAcknowledged
 from flight.link.packet import FileKind
 from flight.link.transfer import File
-from tests.flight.flight_world import EARTH, MIB, ROWS, World, config, flown, label_file, make_chip, region_file
+from tests.flight.flight_world import (
+    EARTH,
+    LEARNERS_TESTED,
+    MIB,
+    ROWS,
+    World,
+    config,
+    flown,
+    label_file,
+    make_chip,
+    region_file,
+)
 
 # Labels and tasks
 
@@ -44,6 +55,31 @@ def test_a_change_of_task_brings_down_predictions_of_every_chip_without_a_chip_s
     np.testing.assert_array_equal(world.received(1), predictions)
     assert not any(request.rewind for request in world.recorder.requests[sent:])
     assert world.flight.queue.counters["accepted"] == 48
+
+
+@pytest.mark.parametrize("learner", LEARNERS_TESTED)
+def test_under_imagery_without_end_training_begins_in_time_and_comes_to_its_end(tmp_path, learner):
+    world = World(tmp_path, config(learner, train_within_s=20.0, train_step_s=0.1))
+    world.contact()
+    world.upload(region_file(), label_file(1))
+    began_s, models = world.t, []
+    while world.t < began_s + 60:
+        world.image(make_chip(len(world.recorder.chips)))
+        world.camera(world.recorder.take()[0]) if world.recorder.until > world.recorder.cursor else None
+        world.run(0.25)
+        models += [world.t - began_s] if world.flight.log.counts["model-ready"] > len(models) else []
+    assert len(models) >= 2 and 20 <= models[0] <= 26 and models[1] - models[0] <= 28
+    world.settle()
+    assert world.flight.payload.progress.chips == len(world.recorder.chips) > 200
+
+
+def test_training_that_is_due_holds_no_chips_up_while_it_is_paused(tmp_path):
+    world = World(tmp_path, config(train_within_s=1.0, start_mode="acquire"))
+    world.contact()
+    world.upload(region_file(), label_file(1))
+    world.image()
+    world.run(30.0)
+    assert world.flight.payload.progress.chips == 48 and world.flight.log.counts["model-ready"] == 0
 
 
 def test_tasks_with_the_same_table_each_get_their_products(tmp_path):
