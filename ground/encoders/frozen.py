@@ -193,7 +193,7 @@ class Frozen:
         made: list[NDArray[np.float64]] = []
         x = self.normalised(chips)
         for layer in self.layers:
-            x = _convolved(x, layer)
+            x = convolved(x, layer)
             if layer.add is not None:
                 x += made[layer.add]
             if layer.relu:
@@ -237,8 +237,8 @@ class Frozen:
             raise FrozenError(f"{path}: {error}") from None
 
 
-def _convolved(x: NDArray[np.float64], layer: Conv) -> NDArray[np.float64]:
-    """A new array (n, rows, cols, channels out): one product for each place in the kernel."""
+def convolved(x: NDArray[np.float64], layer: Conv) -> NDArray[np.float64]:
+    """A layer's convolution and bias alone, a new array (n, rows, cols, channels out); one product a kernel place."""
     size, step = layer.kernel.shape[0], layer.stride
     pad = size // 2
     rows, cols = -(-x.shape[1] // step), -(-x.shape[2] // step)

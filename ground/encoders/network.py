@@ -1,0 +1,170 @@
+"""A frozen encoder as exporters write it: in floats, or in integers.
+
+In integers a real value r is an integer q by r = scale (q - zero) (Jacob et al. 2018, arXiv 1712.05877, equation 1):
+int8 weights with a scale a channel, int8 activations with one a layer, int32 sums. Bytes of the chip are the first
+activations, with scale 1 and the encoder's mean as zero. Every component of the embedding has a scale of its own, from
+`low` to `top` in 255 steps: the last layer is scaled so that its sums are the embedding's 8 bits.
+
+All exporters write the same network, so their files compute the same, and `Network.embed` is the oracle of both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ground.encoders.frozen import Conv, Floats, Frozen, FrozenError, convolved
+
+MIN_CHIPS = 16
+LEVELS = 127  # of weights on either side of 0
+_LOWEST, _HIGHEST = -128, 127
+_BATCH = 16
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How integers stand for activations: value = scale (q - zero)."""
+
+    scale: float
+    zero: int
+
+    def quantise(self, values: Doubles) -> Doubles:
+        """The nearest integers, even ones where two are as near, within int8."""
+        return np.clip(np.rint(values / self.scale) + self.zero, _LOWEST, _HIGHEST)
+
+    def real(self, integers: Doubles) -> Doubles:
+        """What integers stand for."""
+        return self.scale * (integers - self.zero)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer as it is written.
+
+    Attributes:
+        conv: the layer that it stands for; its kernel and bias count no more.
+        kernel, bias: float32, or int8 and int32 (in units of the sums), shaped as the layer's. What divides the chip's
+            bytes is in the first kernel.
+        scales: float32 (channels out,), what 1 in the kernel stands for; None in floats, as `out` and `summed`.
+        out: the activations that it makes.
+        summed: those of the convolution alone, where another layer is added to it; else `out`.
+    """
+
+    conv: Conv
+    kernel: NDArray[Any]
+    bias: NDArray[Any]
+    scales: Floats | None = None
+    out: Scale | None = None
+    summed: Scale | None = None
+
+
+@dataclass(frozen=True)
+class Network:
+    """What is written: layers; in integers, the last one's activations q become the embedding q x step + offset."""
+
+    frozen: Frozen
+    layers: tuple[Layer, ...]
+    step: Floats | None = None
+    offset: Floats | None = None
+
+    @property
+    def precision(self) -> str:
+        """"fp32" or "int8"."""
+        return "fp32" if self.step is None else "int8"
+
+    @property
+    def chip(self) -> Scale:
+        """The chip's bytes, less 128."""
+        return Scale(1.0, self.frozen.mean - 128)
+
+    def embed(self, chips: NDArray[np.uint8]) -> Floats:
+        """Embedding grids, float32 (n, rows, cols, width), of uint8 chips (n, height, width, bands)."""
+        if self.step is None or self.offset is None:
+            return self.frozen.embed(chips)
+        parts = [self.run(chips[i : i + _BATCH]) for i in range(0, len(chips), _BATCH)]
+        return np.concatenate(parts).astype(np.float32) * self.step + self.offset
+
+    def run(self, chips: NDArray[np.uint8]) -> NDArray[np.int8]:
+        """The last activations in integers, int8 (n, rows, cols, width)."""
+        self.frozen.shapes(*chips.shape[1:3])
+        x, at = chips.astype(np.float64) - 128, self.chip
+        made: list[tuple[Doubles, Scale]] = []
+        for layer in self.layers:
+            conv, out, summed = layer.conv, layer.out, layer.summed
+            if out is None or summed is None or layer.scales is None:
+                raise FrozenError("the network is not in integers")
+            whole = Conv(layer.kernel.astype(np.float32), np.zeros_like(conv.bias), conv.stride, conv.groups)
+            sums = convolved(x - at.zero, whole) + layer.bias
+            x = np.rint(sums * (layer.scales * np.float32(at.scale) / np.float32(summed.scale))) + summed.zero
+            if conv.add is None:
+                x = np.clip(np.maximum(x, out.zero) if conv.relu else x, _LOWEST, _HIGHEST)
+            else:
+                real = summed.real(np.clip(x, _LOWEST, _HIGHEST)) + made[conv.add][1].real(made[conv.add][0])
+                x = out.quantise(np.maximum(real, 0) if conv.relu else real)
+            made.append((x, out))
+            at = out
+        return x.astype(np.int8)
+
+
+def in_floats(frozen: Frozen) -> Network:
+    """The encoder as it is."""
+    layers = [Layer(conv, conv.kernel, conv.bias) for conv in frozen.layers]
+    layers[0] = Layer(frozen.layers[0], _first(frozen).astype(np.float32), frozen.layers[0].bias)
+    return Network(frozen, tuple(layers))
+
+
+def in_integers(frozen: Frozen, chips: NDArray[np.uint8], levels: int = LEVELS) -> Network:
+    """The encoder in integers, with ranges of activations from calibration chips, uint8 (n, height, width, bands).
+
+    Weights are rounded to `levels` on either side of 0; fewer make a smaller file on the link. FrozenError for too few
+    chips.
+    """
+    if len(chips) < MIN_CHIPS:
+        raise FrozenError(f"{len(chips)} chips to calibrate with; at least {MIN_CHIPS} are needed")
+    step = (frozen.top - frozen.low) / np.float32(255)
+    offset = frozen.low + np.float32(128) * step
+    ranges = _ranges(frozen, chips)
+    at, layers = Scale(1.0, frozen.mean - 128), list[Layer]()
+    for i, conv in enumerate(frozen.layers):
+        kernel = _first(frozen) if i == 0 else conv.kernel.astype(np.float64)
+        bias, (out, summed) = conv.bias.astype(np.float64), ranges[i]
+        if i == len(frozen.layers) - 1:
+            kernel, bias, out, summed = kernel / step, (bias - offset) / step, Scale(1.0, 0), Scale(1.0, 0)
+        scales = np.maximum(np.abs(kernel).max((0, 1, 2)) / levels, 1e-12).astype(np.float32)
+        rounded = np.clip(np.rint(kernel / scales), -levels, levels).astype(np.int8)
+        units = np.rint(bias / (scales * np.float32(at.scale)))
+        if np.abs(units).max() >= 2**30:
+            raise FrozenError(f"layer {i} has a bias that its weights are too small for")
+        layers.append(Layer(conv, rounded, units.astype(np.int32), scales, out, summed))
+        at = out
+    return Network(frozen, tuple(layers), step, offset)
+
+
+def _first(frozen: Frozen) -> Doubles:
+    """The first kernel with what divides the chip's bytes in it."""
+    conv, std = frozen.layers[0], frozen.std.astype(np.float64)
+    return conv.kernel / (std[:, None] if conv.groups == 1 else np.repeat(std, conv.channels_out // conv.groups))
+
+
+def _ranges(frozen: Frozen, chips: NDArray[np.uint8]) -> list[tuple[Scale, Scale]]:
+    """Scales of what each layer makes, and of its convolution alone, from the least and greatest values."""
+    ends = np.zeros((len(frozen.layers), 2, 2))
+    for start in range(0, len(chips), _BATCH):
+        part = chips[start : start + _BATCH]
+        x = frozen.normalised(part)
+        for i, (conv, y) in enumerate(zip(frozen.layers, frozen.outputs(part), strict=True)):
+            alone = y if conv.add is None else convolved(x, conv)
+            for j, values in enumerate((y, alone)):
+                ends[i, j] = min(ends[i, j, 0], values.min()), max(ends[i, j, 1], values.max())
+            x = y
+    return [(_scale(*out), _scale(*alone)) for out, alone in ends]
+
+
+def _scale(low: float, top: float) -> Scale:
+    """A scale whose integers reach from `low` to `top`; 0 is one of them."""
+    scale = float(np.float32(max(top - low, 1e-9) / (_HIGHEST - _LOWEST)))
+    return Scale(scale, int(np.clip(np.rint(_LOWEST - low / scale), _LOWEST, _HIGHEST)))
