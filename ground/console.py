@@ -13,6 +13,7 @@ from flight.bundle import BundleError
 from flight.config import ConfigError, LinkConfig
 from flight.curve import CurveError
 from flight.edge import EdgeError
+from flight.encoder.graph import EncoderError as EncoderFileError
 from flight.link.keys import KeyFileError
 from flight.link.pack import CodecError
 from ground.build import BuildError
@@ -29,7 +30,7 @@ T = TypeVar("T")
 
 _OF_FILES = (TableError, DatasetError, CodecError, ArchiveError, GisError, CaptureError, ConfigError)
 _OF_STATIONS = (KeyFileError, CurveError, SpoolError, EdgeError)
-_OF_BUNDLES = (BuildError, BundleError)
+_OF_BUNDLES = (BuildError, BundleError, EncoderFileError)
 _OF_ENCODERS = (EncoderError,)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")]

@@ -10,16 +10,19 @@ All exporters write the same network, so their files compute the same, and `Netw
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ground.encoders.frozen import Conv, Floats, Frozen, FrozenError, convolved
+from ground.encoders.rounding import along_in, reaches, rounded, second_moments
 
 MIN_CHIPS = 16
-LEVELS = 127  # of weights on either side of 0
+# Weights go so far either side of 0. With 63, two products of a byte and a weight fit into int16, where some processors
+# add them: so all compute the same bits. And fewer levels take fewer bytes on the link.
+LEVELS = 63
 _LOWEST, _HIGHEST = -128, 127
 _BATCH = 16
 Doubles = NDArray[np.float64]
@@ -73,7 +76,7 @@ class Network:
 
     @property
     def precision(self) -> str:
-        """"fp32" or "int8"."""
+        """ "fp32" or "int8"."""
         return "fp32" if self.step is None else "int8"
 
     @property
@@ -99,7 +102,8 @@ class Network:
                 raise FrozenError("the network is not in integers")
             whole = Conv(layer.kernel.astype(np.float32), np.zeros_like(conv.bias), conv.stride, conv.groups)
             sums = convolved(x - at.zero, whole) + layer.bias
-            x = np.rint(sums * (layer.scales * np.float32(at.scale) / np.float32(summed.scale))) + summed.zero
+            x = np.rint(sums.astype(np.float32) * (layer.scales * np.float32(at.scale) / np.float32(summed.scale)))
+            x = x.astype(np.float64) + summed.zero
             if conv.add is None:
                 x = np.clip(np.maximum(x, out.zero) if conv.relu else x, _LOWEST, _HIGHEST)
             else:
@@ -113,55 +117,65 @@ class Network:
 def in_floats(frozen: Frozen) -> Network:
     """The encoder as it is."""
     layers = [Layer(conv, conv.kernel, conv.bias) for conv in frozen.layers]
-    layers[0] = Layer(frozen.layers[0], _first(frozen).astype(np.float32), frozen.layers[0].bias)
+    first = frozen.layers[0]
+    layers[0] = Layer(first, (first.kernel / along_in(frozen.std, first)).astype(np.float32), first.bias)
     return Network(frozen, tuple(layers))
 
 
 def in_integers(frozen: Frozen, chips: NDArray[np.uint8], levels: int = LEVELS) -> Network:
-    """The encoder in integers, with ranges of activations from calibration chips, uint8 (n, height, width, bands).
+    """The encoder in integers, as it fits calibration chips, uint8 (n, height, width, bands).
 
-    Weights are rounded to `levels` on either side of 0; fewer make a smaller file on the link. FrozenError for too few
-    chips.
+    Layer after layer, the chips go through the integers so far: they give the reach of activations, what weights are
+    rounded by, and what a bias has to make good. FrozenError for too few chips.
     """
     if len(chips) < MIN_CHIPS:
         raise FrozenError(f"{len(chips)} chips to calibrate with; at least {MIN_CHIPS} are needed")
+    frozen.shapes(*chips.shape[1:3])
     step = (frozen.top - frozen.low) / np.float32(255)
     offset = frozen.low + np.float32(128) * step
-    ranges = _ranges(frozen, chips)
-    at, layers = Scale(1.0, frozen.mean - 128), list[Layer]()
+    at, layers, made = Scale(1.0, frozen.mean - 128), list[Layer](), list[tuple[Doubles, Doubles]]()
+    true = real = chips.astype(np.float64) - frozen.mean  # activations in floats, and as the integers have them
+    stretch = frozen.std.astype(np.float64)  # of what comes in, by channels
     for i, conv in enumerate(frozen.layers):
-        kernel = _first(frozen) if i == 0 else conv.kernel.astype(np.float64)
-        bias, (out, summed) = conv.bias.astype(np.float64), ranges[i]
-        if i == len(frozen.layers) - 1:
-            kernel, bias, out, summed = kernel / step, (bias - offset) / step, Scale(1.0, 0), Scale(1.0, 0)
+        kernel, bias = conv.kernel / along_in(stretch, conv), conv.bias.astype(np.float64)
+        alone = convolved(true, _plain(kernel, conv)) + bias
+        true = alone if conv.add is None else alone + made[conv.add][0]
+        true = np.maximum(true, 0) if conv.relu else true
+        last, stretch = i == len(frozen.layers) - 1, np.ones(conv.channels_out)
+        if last:
+            stretch, bias, alone = 1 / step.astype(np.float64), bias - offset, alone - offset
+        elif _may_stretch(frozen, i):
+            stretch = 1 / reaches(true)
+        kernel, bias, true, alone = kernel * stretch, bias * stretch, true * stretch, alone * stretch
         scales = np.maximum(np.abs(kernel).max((0, 1, 2)) / levels, 1e-12).astype(np.float32)
-        rounded = np.clip(np.rint(kernel / scales), -levels, levels).astype(np.int8)
+        integers = rounded(kernel, scales.astype(np.float64), levels, second_moments(real, conv))
+        sums = convolved(real, _plain(integers * scales, conv))
+        bias = bias + (alone - bias - sums).mean((0, 1, 2))
         units = np.rint(bias / (scales * np.float32(at.scale)))
         if np.abs(units).max() >= 2**30:
             raise FrozenError(f"layer {i} has a bias that its weights are too small for")
-        layers.append(Layer(conv, rounded, units.astype(np.int32), scales, out, summed))
+        real = sums + units * (scales * np.float32(at.scale))
+        if conv.add is not None:
+            summed = _scale(real.min(), real.max())
+            real = summed.real(summed.quantise(real)) + made[conv.add][1]
+        real = np.maximum(real, 0) if conv.relu else real
+        out = Scale(1.0, 0) if last else _scale(min(0.0, real.min()), real.max())
+        real = out.real(out.quantise(real))
+        made.append((true, real))
+        layer = Layer(conv, integers.astype(np.int8), units.astype(np.int32), scales, out, out)
+        layers.append(layer if conv.add is None else replace(layer, summed=summed))
         at = out
     return Network(frozen, tuple(layers), step, offset)
 
 
-def _first(frozen: Frozen) -> Doubles:
-    """The first kernel with what divides the chip's bytes in it."""
-    conv, std = frozen.layers[0], frozen.std.astype(np.float64)
-    return conv.kernel / (std[:, None] if conv.groups == 1 else np.repeat(std, conv.channels_out // conv.groups))
+def _plain(kernel: Doubles, conv: Conv) -> Conv:
+    """A convolution with this kernel and no bias."""
+    return Conv(kernel.astype(np.float32), np.zeros_like(conv.bias), conv.stride, conv.groups)
 
 
-def _ranges(frozen: Frozen, chips: NDArray[np.uint8]) -> list[tuple[Scale, Scale]]:
-    """Scales of what each layer makes, and of its convolution alone, from the least and greatest values."""
-    ends = np.zeros((len(frozen.layers), 2, 2))
-    for start in range(0, len(chips), _BATCH):
-        part = chips[start : start + _BATCH]
-        x = frozen.normalised(part)
-        for i, (conv, y) in enumerate(zip(frozen.layers, frozen.outputs(part), strict=True)):
-            alone = y if conv.add is None else convolved(x, conv)
-            for j, values in enumerate((y, alone)):
-                ends[i, j] = min(ends[i, j, 0], values.min()), max(ends[i, j, 1], values.max())
-            x = y
-    return [(_scale(*out), _scale(*alone)) for out, alone in ends]
+def _may_stretch(frozen: Frozen, i: int) -> bool:
+    """Whether a layer's channels may be stretched: not where layers are added, which must fit each other."""
+    return frozen.layers[i].add is None and all(layer.add != i for layer in frozen.layers)
 
 
 def _scale(low: float, top: float) -> Scale:

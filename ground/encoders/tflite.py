@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ground.encoders.network import Layer, Network, Scale
 from ground.encoders.needs import module
+from ground.encoders.network import Layer, Network, Scale
 
 METADATA = "swath"
 IDENTIFIER = b"TFL3"
