@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flight.config import LinkConfig
+from flight.link import labelset, layout, region_codec
+from flight.link.errors import RejectedError
+from flight.link.pack import CodecError
 from flight.link.packet import FileKind
+from flight.link.parcel import unpack_update
+from flight.link.sequence import unpack_sequence
 from flight.link.transfer import File
 from ground.station import Order
 from sim import orbit
 from sim.campaign import short
 from sim.campaign.faults import Fault
 from sim.campaign.nodes import flip_bits
-from sim.campaign.short import Held
+from sim.campaign.short import Held, Recipe
 from sim.plan import Plan
 from sim.record import PassRecord
 
-BAD_FILE = "bad-file"
+BAD_FILE, LATE_FILE = "bad-file", "late-file"
+CRC_AT = 2  # in every file (`flight.link.pack`)
 MAX_DEPTH = 6
 
 
@@ -37,7 +44,10 @@ def arrays_of(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str,
     if isinstance(value, np.ndarray):
         yield path, value
     elif depth < MAX_DEPTH:
-        held = value if isinstance(value, dict) else getattr(value, "__dict__", {})
+        if isinstance(value, (list, tuple)):
+            held = dict(enumerate(value))
+        else:
+            held = value if isinstance(value, dict) else getattr(value, "__dict__", {})
         for name, each in held.items():
             yield from arrays_of(each, f"{path}.{name}" if path else str(name), depth + 1)
 
@@ -69,6 +79,7 @@ def bad_files(plan: Plan, fault: Fault) -> list[Order]:
     """Files that arrive well and are none: random, cut, or with flipped bits."""
     rng = np.random.default_rng([fault.seed, 0xBF])
     good = [order.item for order in plan.orders if isinstance(order.item, File)]
+    link = plan.scenario.flight_config().link
     found = []
     for i in range(int(fault.amount)):
         file = good[int(rng.integers(len(good)))]
@@ -81,5 +92,29 @@ def bad_files(plan: Plan, fault: Fault) -> list[Order]:
             else flip_bits(file.data, rng, 1)
         )
         kind = FileKind(file.kind)
+        if _still_one(kind, data, plan, link):  # the bit that was flipped is one of those that pad a stream
+            data = data[:CRC_AT] + bytes([data[CRC_AT] ^ 1]) + data[CRC_AT + 1 :]
         found.append(Order(fault.at_s, File(f"{BAD_FILE}-{fault.seed % 1000}-{i}", kind, data)))
     return found
+
+
+def _still_one(kind: FileKind, data: bytes, plan: Plan, link: LinkConfig) -> bool:
+    decoders: dict[FileKind, Callable[[], object]] = {
+        FileKind.REGION: lambda: region_codec.unpack(data, link),
+        FileKind.LABEL_SET: lambda: labelset.unpack(data, link, layout.map_order(plan.region.quantised())),
+        FileKind.SEQUENCE: lambda: unpack_sequence(data),
+        FileKind.UPDATE: lambda: unpack_update(data, link.max_file_bytes),
+    }
+    try:
+        decoders[kind]()
+    except (CodecError, RejectedError):
+        return False
+    return True
+
+
+def late_files(made: Recipe, plan: Plan, fault: Fault) -> list[Order]:
+    """A label set that has been replaced by then, or is about to be, once more; nothing if the mission has none."""
+    replaced = [each for each in made.tasks if any(other > each for other in made.tasks if other[0] == each[0])]
+    names = {f"labels-{task}-{version}" for task, version in replaced}
+    files = [order.item for order in plan.orders if isinstance(order.item, File) and order.item.name in names]
+    return [Order(fault.at_s, dataclasses.replace(file, name=f"{LATE_FILE}-{fault.seed % 1000}")) for file in files]

@@ -93,6 +93,7 @@ KINDS: dict[str, Kind] = {
     "malformed-chips": Kind("messages that are no chips: NaN, wrong lengths, random", "messages", _count(1, 40)),
     "bad-image": Kind("a chip is all black, all white, or of another shape", "chips", _count(1, 4)),
     "bad-file": Kind("files that are none, or corrupt, arrive with valid frames", "files", _count(1, 3)),
+    "late-file": Kind("labels of a version that has been replaced, or is about to be, arrive once more"),
     "corrupt-parameters": Kind("the parameter table on disk is corrupt when flight starts"),
     "corrupt-config": Kind("the configuration file is corrupt when flight starts", in_process=False, real=True),
 }

@@ -11,7 +11,7 @@ import numpy as np
 
 from flight.errors import RefusedError
 from sim.campaign import short
-from sim.campaign.damage import BAD_FILE
+from sim.campaign.damage import BAD_FILE, LATE_FILE
 from sim.campaign.simulated import SimulatedMission
 
 RECOVERY_BOUND_S = 60.0  # in view, from the end of a fault to the next frame of flight's
@@ -25,7 +25,7 @@ def commandable(mission: SimulatedMission) -> list[str]:
     if station.next_order < len(station.orders) or station.uploading is not None or station.endpoint.queued_packets:
         waits = [getattr(order.item, "name", "tagged") for order in station.orders[station.next_order :]]
         found.append(f"orders are left: {waits}, uploading {station.uploading}")
-    failed = [name for name, _, _ in station.failed if not name.startswith(BAD_FILE)]
+    failed = [name for name, _, _ in station.failed if not name.startswith((BAD_FILE, LATE_FILE))]
     if failed:
         found.append(f"orders failed: {failed}")
     return found

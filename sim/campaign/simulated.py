@@ -22,7 +22,16 @@ from ground.station import Station, Window
 from sim import node
 from sim.camera import PORT, Camera
 from sim.campaign import short
-from sim.campaign.damage import BAD_FILE, arrays_of, bad_files, bad_images, flip_array, with_overlap
+from sim.campaign.damage import (
+    BAD_FILE,
+    LATE_FILE,
+    arrays_of,
+    bad_files,
+    bad_images,
+    flip_array,
+    late_files,
+    with_overlap,
+)
 from sim.campaign.faults import FAULTS_UNTIL_S, Fault
 from sim.campaign.keys import FOREIGN_KEYS, KEYS
 from sim.campaign.nodes import Board, BrokenCamera, Desk, HostileRadio, MortalNode, Shot, flip_bits
@@ -91,6 +100,8 @@ class SimulatedMission:
                 altered |= bad_images(self.imagery, fault)
             elif fault.kind == BAD_FILE:
                 self.plan.orders += bad_files(self.plan, fault)
+            elif fault.kind == LATE_FILE:
+                self.plan.orders += late_files(self.recipe, self.plan, fault)
         self.plan.orders.sort(key=lambda order: order.at_s)
         self.plan.scenario = dataclasses.replace(self.plan.scenario, radio=radio)
         self.imagery = self.plan.imagery = self.imagery.with_altered(altered)

@@ -212,3 +212,14 @@ def test_missions_fly_on_whatever_is_behind_a_scheduler(tmp_path):
     ) as cluster:
         found = run([0, 1], results(tmp_path), scheduler=cluster.scheduler_address)
     assert [without_wall_time(each) for each in found] == [without_wall_time(fly(seed)) for seed in (0, 1)]
+
+
+def test_labels_that_come_late_and_files_that_are_none_are_told_apart_from_what_was_lost():
+    late, bad = (Fault(330.0, kind, 0.0, amount, 733) for kind, amount in (("late-file", 0.0), ("bad-file", 3.0)))
+    mission = SimulatedMission(
+        dataclasses.replace(short.recipe(UNDISTURBED), tasks=((1, 1), (1, 2)), set_task=0), (late, bad)
+    )
+    mission.fly()
+    assert invariants.broken(mission) == []
+    failed = {name: reason for name, _, reason in mission.station.failed}
+    assert len(failed) == 4 and "2 is on board" in failed["late-file-733"]
