@@ -48,14 +48,13 @@ def crops(chips: Tensor, at: Tensor, rows: Tensor, cols: Tensor, turns: Tensor, 
     `turns` (n,) is one of the eight symmetries of the square: bit 0 transposes, bits 1 and 2 flip rows and columns.
     """
     _, height, width, bands = chips.shape
-    along = torch.arange(side)
-    down, across = along[None, :, None], along[None, None, :]
-    transposed, upside_down, mirrored = ((turns & bit).bool()[:, None, None] for bit in (1, 2, 4))
-    r, c = torch.where(transposed, across, down), torch.where(transposed, down, across)
-    r = torch.where(upside_down, side - 1 - r, r) + rows[:, None, None]
-    c = torch.where(mirrored, side - 1 - c, c) + cols[:, None, None]
-    flat = (at[:, None, None] * height + r) * width + c
-    return chips.reshape(-1, bands)[flat.reshape(-1)].reshape(len(at), side, side, bands)
+    transposed, upside_down, mirrored = ((turns & bit).bool()[:, None] for bit in (1, 2, 4))
+    along = torch.arange(side)[None]
+    r = (torch.where(upside_down, side - 1 - along, along) + rows[:, None] + at[:, None] * height) * width
+    c = torch.where(mirrored, side - 1 - along, along) + cols[:, None]
+    down, across = torch.where(transposed, c, r), torch.where(transposed, r, c)
+    flat = (down[:, :, None] + across[:, None, :]).reshape(-1)
+    return chips.reshape(-1, bands)[flat].reshape(len(at), side, side, bands)
 
 
 def two_views(chips: Tensor, at: Tensor, views: Views, draw: torch.Generator) -> Tensor:
