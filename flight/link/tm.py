@@ -19,6 +19,7 @@ pointer counts from there (6.3). Packets may span frames.
 from __future__ import annotations
 
 import struct
+from functools import cache
 
 from flight.link.errors import RejectedError
 from flight.link.frame import SECURITY_HEADER, TRAILER_BYTES, Header, check_crc, known_channel
@@ -56,11 +57,27 @@ def parse(data: bytes, frame_bytes: int) -> Header:
     return Header(identifier >> 4 & 0x3FF, channel, HEADER_BYTES, master_count, channel_count, pointer)
 
 
+def _bit(register: int) -> int:
+    """The bit that a shift register of 32 cells, D0 + D1 + D2 + D22 + D32, takes in next."""
+    return (register >> 31 ^ register >> 21 ^ register >> 1 ^ register) & 1
+
+
+def _next_byte(register: int) -> int:
+    for _ in range(8):
+        register = (register << 1 | _bit(register)) & 0xFFFFFFFF
+    return register & 0xFF
+
+
+@cache
+def _tables() -> tuple[tuple[int, ...], ...]:
+    """What each byte of the register adds to the next byte: the register is linear, so these are summed by XOR."""
+    return tuple(tuple(_next_byte(value << shift) for value in range(256)) for shift in (0, 8, 16, 24))
+
+
 class IdleData:
     """The pseudo-noise that fills only-idle-data frames (4.1.4.6.2): never restarted while the process lives.
 
-    A shift register of 32 cells, D0 + D1 + D2 + D22 + D32, that begins with ones; its first bytes are
-    ff ff ff ff 6d b6 d8 61 45 1f (note to 4.1.4.6.2.2).
+    Its shift register begins with ones; its first bytes are ff ff ff ff 6d b6 d8 61 45 1f (note to 4.1.4.6.2.2).
     """
 
     def __init__(self) -> None:
@@ -68,10 +85,11 @@ class IdleData:
 
     def take(self, size: int) -> bytes:
         """The next `size` bytes."""
-        out = bytearray()
+        low, second, third, high = _tables()
+        out, bits = bytearray(), self._bits
         for _ in range(size):
-            out.append(self._bits >> 24)
-            for _ in range(8):
-                bit = (self._bits >> 31 ^ self._bits >> 21 ^ self._bits >> 1 ^ self._bits) & 1
-                self._bits = (self._bits << 1 | bit) & 0xFFFFFFFF
+            out.append(bits >> 24)
+            added = low[bits & 255] ^ second[bits >> 8 & 255] ^ third[bits >> 16 & 255] ^ high[bits >> 24]
+            bits = (bits << 8 | added) & 0xFFFFFFFF
+        self._bits = bits
         return bytes(out)

@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from flight.config import LinkConfig
+from flight.learn import LEARNERS
 from flight.link import product
 from flight.link.keys import KeyRing
 from ground.archive import product_number
@@ -23,6 +24,7 @@ from sim.radio import Outage, RadioConfig
 from sim.report import write_report, write_summary
 from sim.scenario import FaultOrder, LabelOrder, WorldSection, load_scenario
 
+SMALL_BATCHES = {"downconv": {"bags_per_batch": 2, "chips_per_bag": 2, "cells_per_chip": 4, "n_hidden": 32}}
 MEASURED = {"retask_cpu_s", "flight_peak_rss_bytes", "chips_per_s", "timings"}
 REGION_AT_H, IMAGING_AT_H, RETASK_AT_H = 1.791, 6.8533, 8.2271  # first frames of the pass; camera; upload of task 2
 
@@ -129,7 +131,9 @@ def test_report_and_summary_are_written(undisturbed, tmp_path):
 
 
 @pytest.mark.parametrize("learner", ["swath", "downconv"])
-def test_kills_at_any_mission_time_cost_no_chip_no_label_and_no_bit_of_the_weights(learner, tmp_path):
+def test_kills_at_any_mission_time_cost_no_chip_no_label_and_no_bit_of_the_weights(learner, tmp_path, monkeypatch):
+    for key, value in SMALL_BATCHES.get(learner, {}).items():  # as many steps, each of them quick
+        monkeypatch.setitem(LEARNERS[learner].__init__.__kwdefaults__, key, value)
     kills = [REGION_AT_H, IMAGING_AT_H, IMAGING_AT_H + 0.007, IMAGING_AT_H + 0.014, RETASK_AT_H, RETASK_AT_H + 0.008]
     _, calm = fly(make_plan(scenario(learner)), tmp_path / "calm", in_process=True)
     _, record = fly(make_plan(scenario(learner, kills)), tmp_path / "stormy", in_process=True)
