@@ -16,6 +16,7 @@ from sim.lockstep import LockstepError
 from sim.mission import Mission
 from sim.plan import make_plan
 from sim.scenario import load_scenario
+from tests.sim.clocked import plan_of_minutes
 
 SMALL = """
 duration_h = 12.0
@@ -86,6 +87,18 @@ def test_a_mission_with_flight_on_a_board_ends_with_the_weights_of_one_machine_a
     assert there.models.keys() == here.models.keys()
     assert not (tmp_path / "there" / "flight").exists()
     assert flatsat.flight is None  # nothing is left running
+
+
+def test_a_mission_in_wall_time_takes_in_every_chip_on_the_board_and_ends_with_the_weights_of_stepped_time(
+    flatsat, keys, tmp_path
+):
+    plan = plan_of_minutes()
+    here = Mission(plan, tmp_path / "here", in_process=True)
+    here.fly()
+    there = Mission(plan, tmp_path / "there", board=Board(flatsat.endpoint, keys / "desk"), rate=20.0)
+    there.fly()
+    assert there.shortfalls() == []
+    assert there.lockstep.report("flight")["weights_sha256"] == here.lockstep.report("flight")["weights_sha256"] != ""
 
 
 def test_a_desk_whose_key_the_board_does_not_have_is_not_let_in(desk, keys, tmp_path, monkeypatch):

@@ -23,6 +23,7 @@ from sim.processes import ProcessNode
 from sim.radio import Outage, RadioConfig
 from sim.report import write_report, write_summary
 from sim.scenario import FaultOrder, LabelOrder, WorldSection, load_scenario
+from tests.sim.clocked import plan_of_minutes
 
 SMALL_BATCHES = {"downconv": {"bags_per_batch": 2, "chips_per_bag": 2, "cells_per_chip": 4, "n_hidden": 32}}
 MEASURED = {"retask_cpu_s", "flight_peak_rss_bytes", "chips_per_s", "timings"}
@@ -228,18 +229,6 @@ def test_the_summary_tells_the_drift_of_the_clock(operations):
 
 
 def test_a_mission_runs_by_the_clock_too(tmp_path):
-    short = dataclasses.replace(
-        scenario(),
-        duration_h=0.06,
-        labels=scenario().labels[:1],
-        site=dataclasses.replace(scenario().site, lat_deg=76.0, lon_deg=8.0),
-    )
-    plan = make_plan(dataclasses.replace(scenario(), duration_h=9.0))
-    contact = dataclasses.replace(plan.contacts[0], aos_s=5.0, los_s=short.duration_s)
-    overpass = dataclasses.replace(plan.overpasses[0], t_s=plan.overpasses[0].t_s - plan.overpasses[0].t_s[0] + 60)
-    now = dataclasses.replace(plan, scenario=short, contacts=[contact], overpasses=[overpass])
-    now.orders = [dataclasses.replace(order, at_s=0.0) for order in plan.orders[:2]]
-    now.sent = plan.sent[:1]
-    _, record = fly(now, tmp_path, rate=20.0)
+    _, record = fly(plan_of_minutes(), tmp_path, rate=20.0)
     assert record.summary["n_chips"] == 144
     assert record.summary["completed"], record.summary["shortfalls"]
