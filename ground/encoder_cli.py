@@ -14,6 +14,7 @@ from rich.table import Table
 
 from flight.encoder.file import EncoderFile
 from ground.console import MAX_FILE_BYTES, AsJson, Out, told
+from ground.encoder_training_cli import distil, freeze, pretrain
 from ground.encoders import verify as agreement
 from ground.encoders.export import Form, Precision, exported, lowered
 from ground.encoders.frozen import Frozen, FrozenError
@@ -40,6 +41,11 @@ Levels = Annotated[
 @app.callback()
 def encoder() -> None:
     """Encoders: train without labels, freeze, export, look into."""
+
+
+app.command()(pretrain)
+app.command()(distil)
+app.command()(freeze)
 
 
 @app.command()
