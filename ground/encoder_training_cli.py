@@ -40,7 +40,9 @@ Chips = Annotated[
     list[Path], typer.Argument(metavar="CHIPS...", help="npz files with an array `chips`; labels are not looked at.")
 ]
 Split = Annotated[Part, typer.Option(help="Chips that are used, of files that say what is for training.")]
-Architectures = Annotated[str, typer.Option(help="tiny, flight or large: some 20, 100 or 390 thousand parameters.")]
+Architectures = Annotated[
+    str, typer.Option(help="tiny, small, flight or large: 21, 52, 74 or 342 thousand parameters.")
+]
 Epochs = Annotated[int, typer.Option(min=1, help="Times that each chip is seen.")]
 Batch = Annotated[int, typer.Option(min=2, help="Chips a step.")]
 Rate = Annotated[float, typer.Option(min=1e-6, max=1.0, help="Greatest learning rate.")]

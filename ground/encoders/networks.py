@@ -36,26 +36,17 @@ class Architecture:
     width: int
 
 
+def _deep(a: int, b: int, c: int, d: int, width: int, more: int = 1) -> Architecture:
+    """Three layers that halve the sides, then some on the grid, where they are cheap and see far."""
+    halving = (Layer(a, stride=2), Layer(b, stride=2), Layer(c, stride=2))
+    return Architecture((*halving, Layer(d), *(Layer(d, shortcut=True) for _ in range(more))), width)
+
+
 ARCHITECTURES = {
-    "tiny": Architecture((Layer(16, stride=2), Layer(24, stride=2), Layer(32, stride=2), Layer(32)), 32),
-    "flight": Architecture((Layer(24, stride=2), Layer(40, stride=2), Layer(64), Layer(112, stride=2)), 48),
-    "b": Architecture(
-        (Layer(16, stride=2), Layer(32, stride=2), Layer(48, stride=2), Layer(56), Layer(56, shortcut=True)), 48
-    ),
-    "c": Architecture(
-        (Layer(24, stride=2), Layer(40, stride=2), Layer(56, stride=2), Layer(72), Layer(72, shortcut=True)), 48
-    ),
-    "large": Architecture(
-        (
-            Layer(32, stride=2),
-            Layer(64, stride=2),
-            Layer(64, shortcut=True),
-            Layer(128, stride=2),
-            Layer(128, shortcut=True),
-            Layer(96),
-        ),
-        64,
-    ),
+    "tiny": _deep(16, 24, 32, 32, width=32, more=0),
+    "small": _deep(16, 24, 40, 48, width=32),
+    "flight": _deep(16, 32, 48, 56, width=48),
+    "large": _deep(32, 64, 96, 128, width=64),
 }
 
 
