@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING
 from flight import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flight.bundle import Bundle
     from flight.config import FlightConfig
     from flight.curve import Curve
     from flight.edge import PortSpec
     from flight.kernels.backend import Backend
+    from flight.last_start import Start
     from flight.link.keys import KeyRing
 
 
@@ -35,6 +38,10 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--keys", type=Path, required=True, help="key file (swath-ground keys new)")
         command.add_argument("--config", type=Path, help="configuration (TOML); what it leaves out keeps its default")
         command.add_argument("--bundle", type=Path, help="flight bundle (swath-ground build): kernels, configuration")
+        command.add_argument(
+            "--fall-back", action="store_true",
+            help="if configuration or bundle cannot be used, start with those of the last start",
+        )  # fmt: skip
         command.add_argument(
             "--radio", required=True, help="ZeroMQ endpoint of the radio, such as tcp://127.0.0.1:7001"
         )
@@ -118,7 +125,7 @@ def _supervise(options: argparse.Namespace, arguments: list[str]) -> int:
     from flight.watch import Watchdogs
 
     try:
-        config = _configuration(options, _bundle(options, KeyRing.load(options.keys)))
+        config = _given(options, KeyRing.load(options.keys)).config
         watchdogs = Watchdogs(options.watchdog)
     except (ValueError, OSError) as error:  # of keys, bundle or configuration; each says what and where
         print(f"swath-flight: {error}", file=sys.stderr)
@@ -135,6 +142,8 @@ def _core(options: argparse.Namespace) -> int:
 
     give_back_at_once()
     without_openssl()
+    from dataclasses import replace
+
     from flight import last_words, preflight
     from flight.blackbox import BlackBox
     from flight.bundle import BundleError
@@ -155,9 +164,8 @@ def _core(options: argparse.Namespace) -> int:
         die_with_parent()
     try:
         keys = KeyRing.load(options.keys)
-        bundle = _bundle(options, keys)
-        config = _configuration(options, bundle)
-        preflight.check(config)
+        given = _given(options, keys, preflight.check)
+        config, bundle = given.config, given.bundle
         backend = _kernels(config, bundle, may_compile=not options.control)
         store = Store(options.state)
         ports, curve = _ports(options)
@@ -168,9 +176,10 @@ def _core(options: argparse.Namespace) -> int:
     stepped = bool(options.control) and options.epoch is None
     box = BlackBox.inherited(watched=not stepped)
     own = options.state / DIRECTORY
-    orders = Orders.received(own)
+    orders = replace(Orders.received(own), unusable=given.unusable)
 
     def ready() -> None:
+        given.keep(store)
         limit_data(config.caps.headroom_bytes)
         last_words.mark_told(own)
 
@@ -196,23 +205,16 @@ def _core(options: argparse.Namespace) -> int:
     return 0
 
 
-def _configuration(options: argparse.Namespace, bundle: Bundle | None) -> FlightConfig:
-    """That of --config, else that of the bundle, else the default one; ConfigError if it cannot be used."""
-    from flight.config import FlightConfig, load, parse
+def _given(
+    options: argparse.Namespace, keys: KeyRing, check: Callable[[FlightConfig], None] = lambda config: None
+) -> Start:
+    """The configuration and the bundle to start with; ConfigError or BundleError if they cannot be used."""
+    from flight import last_start
 
-    if options.config is not None:
-        return load(options.config)
-    text = bundle.config if bundle is not None else None
-    return FlightConfig() if text is None else parse(text, f"{options.bundle}: configuration")
-
-
-def _bundle(options: argparse.Namespace, keys: KeyRing) -> Bundle | None:
-    """The bundle that was given, verified."""
-    if not options.bundle:
-        return None
-    from flight import bundle as bundles
-
-    return bundles.load(options.bundle, keys)
+    given = last_start.read(options.config, options.bundle, keys, options.state if options.fall_back else None, check)
+    if given.unusable:
+        print(f"swath-flight: {given.unusable}; starting as the last time", file=sys.stderr)
+    return given
 
 
 def _kernels(config: FlightConfig, bundle: Bundle | None, may_compile: bool) -> Backend:

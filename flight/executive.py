@@ -159,6 +159,8 @@ class Executive:
             self.emit("last-words", cause=short(words.cause), place=short(words.place), **told)
         if fallback:
             self.emit("fallback", level=fallback, reason=short(self.orders.cause))
+        if self.orders.unusable:
+            self.emit("start-fallback", reason=short(self.orders.unusable))
         if fallback == FACTORY:
             self.enter_mode(SAFE, f"crashed repeatedly: {self.orders.cause}")
 

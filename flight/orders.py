@@ -22,11 +22,15 @@ MAX_BYTES = 4096
 
 @dataclass(frozen=True)
 class Orders:
-    """How the process before this one ended; what to use in place of its newest checkpoint; its last words."""
+    """How the process before this one ended; what to use in place of its newest checkpoint; its last words.
+
+    `unusable` says why configuration and bundle are those of an earlier start; empty if they are not.
+    """
 
     cause: str = ""
     fallback: str = ""
     last_words: LastWords | None = None
+    unusable: str = ""
 
     @classmethod
     def received(cls, directory: Path) -> Orders:

@@ -57,8 +57,11 @@ class Service:
         """
         arguments, paths, endpoints = [options.command], {}, []
         for key, value in vars(options).items():
-            name = f"--{key}"
-            if key == "command" or value is None:
+            name = f"--{key.replace('_', '-')}"
+            if key == "command" or value is None or value is False:
+                continue
+            if value is True:
+                arguments.append(name)
                 continue
             if isinstance(value, Path):
                 value = paths[name] = value.absolute()

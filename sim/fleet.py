@@ -154,7 +154,7 @@ def _flight(plan: Plan, directory: Path, sockets: Path, common: list[str]) -> Ch
     """The flight process of a mission on this machine, under its supervisor."""
     spec = directory / "spec"
     where = {port.name: port.endpoint for port in node.ports("flight", sockets)}
-    arguments = ["-m", "flight.cli", "run", "--state", str(directory / "flight"), *common]
+    arguments = ["-m", "flight.cli", "run", "--fall-back", "--state", str(directory / "flight"), *common]
     arguments += ["--keys", str(spec / node.KEYS), "--config", str(spec / node.CONFIG)]
     if (spec / node.BUNDLE).exists():
         arguments += ["--bundle", str(spec / node.BUNDLE)]

@@ -492,4 +492,11 @@ EVENTS = (
         Field("file", "text", high=48, help="its name"),
         severity="error",
     ),
+    _telemetry(
+        84,
+        "start-fallback",
+        "Configuration or bundle could not be used: this process was started with those of the last start.",
+        _REASON,
+        severity="error",
+    ),
 )

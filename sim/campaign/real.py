@@ -22,6 +22,7 @@ from typing import Any
 import msgpack
 import numpy as np
 
+from flight import last_start
 from flight.store import Store
 from ground.archive import LOG
 from sim import node
@@ -199,7 +200,10 @@ class RealMission:
             self._note(f"a bit of {path.name} is flipped")
 
     def _corrupt_config(self, fault: Fault) -> None:
-        """Everything of flight dies, its configuration is corrupt when it starts, and is mended by hand later."""
+        """Everything of flight dies, and its configuration is corrupt from then on.
+
+        If no flight process has ever been up, none can start: then it is mended by hand.
+        """
         self._interrupts(fault)
         path = self.directory / "spec" / node.CONFIG
         whole = path.read_bytes()
@@ -209,6 +213,9 @@ class RealMission:
             path.write_bytes(rng.bytes(200) if rng.random() < 0.5 else whole[: int(rng.integers(1, len(whole)))] + b"[")
 
         each = self._while_dead(corrupt)
+        self._note("the configuration is corrupt")
+        if Store(self.directory / "flight").get(last_start.RECORD) is not None:
+            return
         code = each.child.popen.wait(REAP_TIMEOUT_S)
         self._note(f"the supervisor ended with exit code {code}")
         path.write_bytes(whole)
@@ -233,6 +240,10 @@ class RealMission:
     def weights(self) -> str:
         """The digest of the last model; empty without one."""
         return str(self._end.get("flight", {}).get("weights_sha256", ""))
+
+    def told(self) -> list[str]:
+        """Names of the telemetry and events that the ground has received."""
+        return [str(name) for _, _, name, _ in self._end["told"]]
 
     def judge(self) -> list[str]:
         """Every invariant that does not hold, in words: those that can be seen from outside."""

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from sim.campaign import invariants, outcome, short
 from sim.campaign.faults import FAULTS_UNTIL_S, KINDS, MAX_FAULTS, Fault, draw, is_real
 from sim.campaign.outcome import Outcome, fly
+from sim.campaign.real import RealMission
 from sim.campaign.run import Results, run, seeds
 from sim.campaign.simulated import SimulatedMission
 from sim.campaign.summary import summary
@@ -223,3 +224,11 @@ def test_labels_that_come_late_and_files_that_are_none_are_told_apart_from_what_
     assert invariants.broken(mission) == []
     failed = {name: reason for name, _, reason in mission.station.failed}
     assert len(failed) == 4 and "2 is on board" in failed["late-file-733"]
+
+
+def test_a_flight_process_whose_configuration_is_damaged_goes_on_with_that_of_its_last_start():
+    mission = RealMission(short.recipe(9), (Fault(310.0, "corrupt-config"),))
+    mission.fly()
+    assert mission.judge() == []
+    assert any("the configuration is corrupt" in line for line in mission.trace)
+    assert "start-fallback" in mission.told()
