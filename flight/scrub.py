@@ -2,7 +2,8 @@
 
 What lies in memory is also compared before each use, so that nothing is learned from, predicted with or written to
 disk that has changed by itself. It is then taken anew from the checkpoint, and the recorder sends again what came
-after. A record with one damaged generation gets a copy of the other; code that has changed is told of.
+after. A record with one damaged generation gets a copy of the other. Damaged summaries of chips are told of: these chips
+are not predicted for other tasks. So is code that has changed: what runs is in memory.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Scrub:
         return self._due_s
 
     def run(self) -> None:
-        """One slice: all of the learner and the labels, a part of the region, of the records and of the code."""
+        """One slice: all of the learner and the labels, a part of region, records, archive and code."""
         self.start()
         if part := self.flight.payload.guard.broken() or self.flight.payload.guard.sweep(SLICES):
             self.repair(part)
@@ -60,6 +61,7 @@ class Scrub:
             self._repairs = 0
         started_s = cpu_s()
         self._look_at_records()
+        self.flight.payload.summaries.scrub(self.slices % SLICES, SLICES)
         self._look_at_room()
         for path in self._share(list(self._code)):
             self._compare(path)

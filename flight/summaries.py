@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import numpy as np
@@ -26,6 +26,7 @@ class Summaries:
     def __init__(self, disk: Disk, capacity_bytes: int, emit: Emit) -> None:
         self.disk, self.capacity_bytes, self.emit = disk, capacity_bytes, emit
         self._archive: Archive | None = None
+        self._damaged: set[int] = set()  # records, of those that were told of
 
     def __len__(self) -> int:
         return 0 if self._archive is None else self._archive.n_records
@@ -47,23 +48,34 @@ class Summaries:
         one counts. `predict` is given a few summaries (n, s) at a time: all of them would take as much memory as
         training.
         """
-        found, damaged = [], 0
-        for at in range(start, end if self._archive is not None else start, _AT_ONCE):
-            records = self._archive.read(at, min(at + _AT_ONCE, end)) if self._archive is not None else []
-            whole = [record for record in records if record is not None]
-            damaged += len(records) - len(whole)
+        found = []
+        for whole in self._whole(start, end):
             if whole:
                 table = np.frombuffer(b"".join(whole), np.uint8).reshape(len(whole), -1)
                 cells = np.ascontiguousarray(table[:, : _CELL.size]).view("<u4")[:, 0].astype(np.int32)
                 found.append((cells, predict(np.ascontiguousarray(table[:, _CELL.size :]))))
-        if damaged:
-            self.emit("archive-damaged", chips=damaged)
         if not found:
             return None
         cells, proportions = (np.concatenate(parts) for parts in zip(*found, strict=True))
         _, latest = np.unique(cells[::-1], return_index=True)
         latest = len(cells) - 1 - latest
         return cells[latest], proportions[latest]
+
+    def scrub(self, part: int, parts: int) -> None:
+        """Read one of so many parts of the archive; an event tells, once, of chips whose summaries are damaged."""
+        bounds = [len(self) * i // parts for i in (part, part + 1)]
+        for _ in self._whole(*bounds):
+            pass
+
+    def _whole(self, start: int, end: int) -> Iterator[list[bytes]]:
+        """The records of chips `start` to `end` that can be read, a few at a time."""
+        known = len(self._damaged)
+        for at in range(start, min(end, len(self)), _AT_ONCE):
+            records = self._archive.read(at, min(at + _AT_ONCE, end)) if self._archive is not None else []
+            self._damaged |= {at + i for i, record in enumerate(records) if record is None}
+            yield [record for record in records if record is not None]
+        if len(self._damaged) > known:
+            self.emit("archive-damaged", chips=len(self._damaged) - known)
 
     def sync(self) -> None:
         """Bring everything that was added to the disk; StoreError if that fails."""
@@ -72,7 +84,7 @@ class Summaries:
 
     def forget(self) -> None:
         """Begin anew."""
-        self._archive = None
+        self._archive, self._damaged = None, set()
         with suppress(OSError):  # one that stays is written over
             self.disk.remove(ARCHIVE)
 

@@ -320,6 +320,18 @@ def test_a_damaged_generation_of_a_record_is_found_within_the_period_and_there_a
     assert world.weights() == weights and not world.told("chips-lost")
 
 
+def test_damaged_summaries_of_chips_are_found_within_the_period_and_told_of_once():
+    disk = SimDisk()
+    world = flown(disk)
+    for at in (0, disk.size("archive.bin") // 2):
+        disk.flip("archive.bin", 8 * at + 3)
+    world.run(3 * world.config.executive.scrub_s)
+    assert sum(told["chips"] for told in world.told("archive-damaged")) == 2
+    world.upload(label_file(2))
+    world.settle()
+    assert np.isnan(world.received(2)).any(axis=1).sum() == 2 and len(world.told("archive-damaged")) <= 2
+
+
 def test_a_lost_file_is_as_good_as_a_damaged_one():
     disk = SimDisk()
     world = flown(disk)

@@ -76,7 +76,9 @@ def test_frame_counters_never_go_back_over_power_cuts():
 
 # Files
 
-NAMES = re.compile(r"(region|mission|checkpoint|updates|labels-\d+|sequence-\d+|update-[a-z]+-\d)\.[01]|archive\.bin")
+NAMES = re.compile(
+    r"(start|region|mission|checkpoint|updates|labels-\d+|sequence-\d+|update-[a-z]+-\d)\.[01]|archive\.bin"
+)
 
 
 def test_files_from_the_link_become_records_of_known_names_whatever_they_are_called(tmp_path):
