@@ -2,8 +2,8 @@
 
 What lies in memory is also compared before each use, so that nothing is learned from, predicted with or written to
 disk that has changed by itself. It is then taken anew from the checkpoint, and the recorder sends again what came
-after. A record with one damaged generation gets a copy of the other. Damaged summaries of chips are told of: they are not
-predicted for other tasks. So is code that has changed: what runs is in memory.
+after. A record with one damaged generation gets a copy of the other. Damaged summaries of chips are told of: these are
+not predicted for other tasks. So is code that has changed: what runs is in memory.
 """
 
 from __future__ import annotations
