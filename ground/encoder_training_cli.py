@@ -46,6 +46,7 @@ Architectures = Annotated[
 Epochs = Annotated[int, typer.Option(min=1, help="Times that each chip is seen.")]
 Batch = Annotated[int, typer.Option(min=2, help="Chips a step.")]
 Rate = Annotated[float, typer.Option(min=1e-6, max=1.0, help="Greatest learning rate.")]
+Decay = Annotated[float, typer.Option(min=0, max=1, help="AdamW's weight decay.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of weights, batches and views.")]
 Crop = Annotated[int, typer.Option("--crop", min=16, help="Side of a view [pixels], a multiple of 8.")]
 Near = Annotated[
@@ -75,6 +76,7 @@ def pretrain(
     epochs: Epochs = 200,
     batch: Batch = 256,
     rate: Rate = 2e-3,
+    decay: Decay = 1e-4,
     seed: Seed = 0,
     crop_px: Crop = 40,
     near_px: Near = 0,
@@ -98,7 +100,7 @@ def pretrain(
     with told():
         views = Views(crop_px, near_px, light, colour, contrast)
         settings = Settings(
-            recipe, architecture, epochs, batch, rate, seed=seed, views=views, options=_options(options),
+            recipe, architecture, epochs, batch, rate, decay, seed=seed, views=views, options=_options(options),
             precision=_precision(precision),
         )  # fmt: skip
         _train(read_corpus(chips, split), settings, out, least_rank, threads, as_json)

@@ -88,20 +88,12 @@ class Network(nn.Module):
         return embeddings
 
 
-def pooled(grid: Tensor, *, covariance: bool = False) -> Tensor:
-    """Mean and standard deviation over the grid, and the covariance if asked, in float32.
-
-    (n, width, rows, cols) to (n, 2 width), or (n, 2 width + width (width + 1) / 2).
-    """
+def pooled(grid: Tensor) -> Tensor:
+    """Mean and standard deviation over the grid: (n, width, rows, cols) to (n, 2 * width), in float32."""
     flat = grid.float().flatten(2)
     mean = flat.mean(2)
-    flat = flat - mean[:, :, None]
-    deviation = (flat.square().mean(2) + POOL_EPSILON).sqrt()
-    if not covariance:
-        return torch.cat([mean, deviation], dim=1)
-    second = (flat @ flat.mT).float() / flat.shape[2]
-    rows, cols = torch.triu_indices(flat.shape[1], flat.shape[1], device=flat.device)
-    return torch.cat([mean, deviation, second[:, rows, cols]], dim=1)
+    deviation = (flat - mean[:, :, None]).square().mean(2) + POOL_EPSILON
+    return torch.cat([mean, deviation.sqrt()], dim=1)
 
 
 def parameters(network: nn.Module) -> int:

@@ -42,7 +42,6 @@ class SimCLR(Recipe):
         "temperature": 0.2,
         "statistics": 1.0,
         "components": 64,
-        "covariance": 1,
         "hidden": 256,
         "projection": 128,
     }
@@ -52,8 +51,6 @@ class SimCLR(Recipe):
     def __init__(self, network: Network, corpus: Corpus, settings: Settings) -> None:
         super().__init__(network, corpus, settings)
         width = 2 * network.architecture.width
-        if self.options["covariance"]:
-            width += network.architecture.width * (network.architecture.width + 1) // 2
         hidden, projection = int(self.options["hidden"]), int(self.options["projection"])
         self.norm = nn.BatchNorm1d(width)
         self.projector = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, projection))
@@ -65,7 +62,7 @@ class SimCLR(Recipe):
     def losses(self, at: Tensor, draw: torch.Generator) -> dict[str, Tensor]:
         """`contrast` and `statistics`."""
         x = relit(self.standardised(two_views(self.chips, at, self.views, draw)), self.views, draw)
-        h = self.norm(pooled(self.network(x), covariance=bool(self.options["covariance"])))
+        h = self.norm(pooled(self.network(x)))
         terms = {"contrast": nt_xent(self.projector(h), self.options["temperature"])}
         if self.options["statistics"]:
             error = functional.mse_loss(self.regressor(h).float(), self.statistics[at.to(h.device)].repeat(2, 1))
