@@ -21,7 +21,7 @@ from flight import kernels
 from flight.clock import unix_s, wall_s
 
 OK, WARNING, FAILED = "ok", "warning", "failed"
-LIBRARIES = ("numpy", "pyzmq", "msgpack", "spacepackets")
+LIBRARIES = ("numpy", "pyzmq", "msgpack")
 RUNTIMES = {"ai_edge_litert": "litert", "onnxruntime": "onnx", "tflite_runtime": "tflite"}  # module: extra
 LEAST_UNIX_S = 1_735_689_600  # 2025-01-01: a clock that says earlier was never set
 LEAST_FREE_BYTES, LEAST_MEMORY_BYTES = 256 << 20, 400 << 20

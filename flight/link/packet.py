@@ -8,18 +8,27 @@ packets (133.0-B-2 4.1.3.3.4.4) fill what is left of a frame, and are dropped.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from enum import IntEnum
-
-from spacepackets.ccsds.spacepacket import CCSDS_HEADER_LEN, PacketType, SequenceFlags, SpacePacketHeader
 
 from flight.link.errors import RejectedError
 from flight.link.frame import Direction
 
-HEADER_BYTES: int = CCSDS_HEADER_LEN
+HEADER_BYTES = 6
 SEQUENCE_COUNTS = 1 << 14
 IDLE_APID = 0x7FF
 MIN_PACKET_BYTES = HEADER_BYTES + 1
+_HEADER = struct.Struct(">3H")  # 4.1.3: version, type, secondary header flag, APID; sequence; length of the data less 1
+_SECONDARY = 1 << 11
+_UNSEGMENTED = 3 << 14
+
+
+class PacketType(IntEnum):
+    """4.1.3.3.2."""
+
+    TM = 0
+    TC = 1
 
 
 class Apid(IntEnum):
@@ -68,22 +77,27 @@ class Packer:
     """Puts Space Packet headers on the packets of one direction, counting each APID's packets modulo 16384."""
 
     def __init__(self, direction: Direction) -> None:
-        self._type = PacketType.TC if direction is Direction.UPLINK else PacketType.TM
+        self._type = _type(direction)
         self.counts: dict[int, int] = {}
 
     def pack(self, apid: int, body: bytes) -> bytes:
         """One packet around a body of at least one byte."""
         count = self.counts.get(apid, 0)
         self.counts[apid] = (count + 1) % SEQUENCE_COUNTS
-        header = SpacePacketHeader(self._type, apid, count, len(body) - 1, apid in TIMED, SequenceFlags.UNSEGMENTED)
-        return bytes(header.pack()) + body
+        return (
+            _HEADER.pack(self._type << 12 | _SECONDARY * (apid in TIMED) | apid, _UNSEGMENTED | count, len(body) - 1)
+            + body
+        )
+
+
+def _type(direction: Direction) -> PacketType:
+    return PacketType.TC if direction is Direction.UPLINK else PacketType.TM
 
 
 def idle(size: int, direction: Direction) -> bytes:
     """An idle packet of `size` bytes in all, at least 7, filled with zeros; its sequence count stays 0."""
-    kind = PacketType.TC if direction is Direction.UPLINK else PacketType.TM
-    header = SpacePacketHeader(kind, IDLE_APID, 0, size - MIN_PACKET_BYTES, seq_flags=SequenceFlags.UNSEGMENTED)
-    return bytes(header.pack()) + bytes(size - HEADER_BYTES)
+    header = _HEADER.pack(_type(direction) << 12 | IDLE_APID, _UNSEGMENTED, size - MIN_PACKET_BYTES)
+    return header + bytes(size - HEADER_BYTES)
 
 
 def whole(data: bytes) -> int:
@@ -99,20 +113,21 @@ def whole(data: bytes) -> int:
 
 def split(payload: bytes, direction: Direction) -> Iterator[tuple[int, bytes]]:
     """The (APID, body) of each packet, idle ones too; ends with `RejectedError` at the first that does not fit."""
-    expected = PacketType.TC if direction is Direction.UPLINK else PacketType.TM
+    expected = _type(direction)
     start = 0
     while start < len(payload):
         if len(payload) - start <= HEADER_BYTES:
             raise RejectedError("bad_packet", f"{len(payload) - start} bytes left over after the last packet")
-        header = SpacePacketHeader.unpack(payload[start : start + HEADER_BYTES])
-        end = start + header.packet_len
+        identification, sequence, length = _HEADER.unpack_from(payload, start)
+        apid, size = identification & 0x7FF, length + MIN_PACKET_BYTES
+        end = start + size
         if end > len(payload):
-            raise RejectedError("bad_packet", f"packet of {header.packet_len} bytes, {len(payload) - start} are left")
-        if header.ccsds_version or header.seq_flags != SequenceFlags.UNSEGMENTED:
+            raise RejectedError("bad_packet", f"packet of {size} bytes, {len(payload) - start} are left")
+        if identification >> 13 or sequence & _UNSEGMENTED != _UNSEGMENTED:
             raise RejectedError("bad_packet", "packet is segmented, or has another version")
-        if header.sec_header_flag is not (header.apid in TIMED):
-            raise RejectedError("bad_packet", f"APID 0x{header.apid:03x} and its secondary header flag disagree")
-        if header.packet_type != expected:
-            raise RejectedError("bad_packet", f"packet type is {header.packet_type.name}, expected {expected.name}")
-        yield header.apid, payload[start + HEADER_BYTES : end]
+        if bool(identification & _SECONDARY) is not (apid in TIMED):
+            raise RejectedError("bad_packet", f"APID 0x{apid:03x} and its secondary header flag disagree")
+        if (found := PacketType(identification >> 12 & 1)) is not expected:
+            raise RejectedError("bad_packet", f"packet type is {found.name}, expected {expected.name}")
+        yield apid, payload[start + HEADER_BYTES : end]
         start = end

@@ -102,7 +102,7 @@ def test_the_ground_is_told_which_kernels_compute(bundle, tmp_path):
 def bare(tmp_path_factory):
     """A directory of packages: what swath needs to fly, and nothing else."""
     folder = tmp_path_factory.mktemp("site")
-    wanted, seen = ["numpy", "pyzmq", "msgpack", "spacepackets", "fastcrc"], set()
+    wanted, seen = ["numpy", "pyzmq", "msgpack"], set()
     while wanted:
         name = wanted.pop()
         if name in seen:

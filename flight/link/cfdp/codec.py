@@ -1,52 +1,20 @@
-"""CFDP PDUs to bytes and back (727.0-B-5 clause 5), through `spacepackets.cfdp`.
-
-The library takes entity ids and sequence numbers of 1, 2, 4 or 8 bytes, while the standard allows 1 to 8; it refuses
-PDUs with TLVs or checksum types that it does not know, which 4.6.1.2 lets pass; and it hands out the condition code of
-an EOF unshifted. So the header, the CRC and the TLVs are dealt with here and the fixed fields by the library.
-"""
+"""CFDP PDUs to bytes and back (727.0-B-5 clause 5)."""
 
 from __future__ import annotations
 
 import binascii
 import struct
 from collections.abc import Iterator
-from dataclasses import replace
-from functools import lru_cache
 from itertools import pairwise
 
-from spacepackets.cfdp import CrcFlag, LargeFileFlag, PduConfig, TransmissionMode
-from spacepackets.cfdp.defs import ChecksumType, DeliveryCode
-from spacepackets.cfdp.lv import CfdpLv
-from spacepackets.cfdp.pdu import (
-    AckPdu,
-    DirectiveType,
-    EofPdu,
-    FileDataPdu,
-    FinishedPdu,
-    KeepAlivePdu,
-    MetadataPdu,
-    NakPdu,
-    PromptPdu,
-    TransactionStatus,
-)
-from spacepackets.cfdp.pdu.file_data import FileDataParams
-from spacepackets.cfdp.pdu.finished import FinishedParams
-from spacepackets.cfdp.pdu.header import AbstractPduBase
-from spacepackets.cfdp.pdu.metadata import MetadataParams
-from spacepackets.cfdp.pdu.prompt import ResponseRequired
-from spacepackets.cfdp.tlv import EntityIdTlv, FilestoreActionCode, FilestoreResponseStatusCode, FileStoreResponseTlv
-from spacepackets.exceptions import BytesTooShortError
-from spacepackets.util import ByteFieldGenerator, UnsignedByteField
-
-from flight.link.cfdp import checksum
 from flight.link.cfdp.pdu import (
     CRC_BYTES,
-    LIBRARY_WIDTHS,
     Ack,
     Acknowledged,
     Condition,
     Eof,
     FileData,
+    FileStatus,
     Finished,
     KeepAlive,
     Metadata,
@@ -60,98 +28,98 @@ from flight.link.cfdp.pdu import (
 from flight.link.errors import RejectedError
 
 VERSION = 0b001  # 5.1: version 2 of the protocol
-_FILESTORE_REQUEST, _FILESTORE_RESPONSE, _MESSAGE_TO_USER = 0x00, 0x01, 0x02  # 5.4
+_TOWARDS_SENDER, _UNACKNOWLEDGED, _CRC, _LARGE, _FILE_DATA = 0x08, 0x04, 0x02, 0x01, 0x10  # in the header's first octet
+_SEGMENT_METADATA = 0x08  # in its fourth octet
+_EOF, _FINISHED, _ACK, _METADATA, _NAK, _PROMPT, _KEEP_ALIVE = 4, 5, 6, 7, 8, 9, 12  # directive codes, table 5-4
+_FILESTORE_REQUEST, _FILESTORE_RESPONSE, _MESSAGE_TO_USER, _ENTITY_ID = 0, 1, 2, 6  # TLVs, 5.4
+_CREATE_FILE_NOT_ALLOWED = 0x01  # action and status of a filestore response, table 5-18
+_TWO_NAMES = (2, 3, 4)  # filestore actions on two files: rename, append, replace
 _RESERVED_MESSAGE = b"cfdp"  # 6.1: proxy and directory operations begin so
+_BACKWARD = (Finished, Nak, KeepAlive)
 
 
 def pack(transaction: Transaction, pdu: Pdu) -> bytes:
     """The bytes of a PDU."""
     t = transaction
-    widths, fields = _fields(t)
-    conf = PduConfig(
-        *fields,
-        TransmissionMode.ACKNOWLEDGED if t.acknowledged else TransmissionMode.UNACKNOWLEDGED,
-        LargeFileFlag.LARGE if t.large else LargeFileFlag.NORMAL,
-        CrcFlag.NO_CRC,
-    )
-    packed = bytes(_to_library(conf, t, pdu).pack())
-    if widths == (t.id_bytes, t.number_bytes) and not t.crc:
-        return packed
-    return _with_header(packed[4 + 2 * widths[0] + widths[1] :], packed[0], packed[3] & 0x88, t)
-
-
-@lru_cache(maxsize=64)
-def _fields(t: Transaction) -> tuple[tuple[int, int], tuple[UnsignedByteField, UnsignedByteField, UnsignedByteField]]:
-    """Widths that the library takes, and source, destination and number in them: most of the work of a header."""
-    ids, number = (width if width in LIBRARY_WIDTHS else 8 for width in (t.id_bytes, t.number_bytes))
-    make = ByteFieldGenerator.from_int
-    return (ids, number), (make(ids, t.source), make(ids, t.destination), make(number, t.number))
-
-
-def _with_header(field: bytes, first: int, flags: int, t: Transaction) -> bytes:
-    """A PDU of a data field, the first octet and the segmentation flags of its header, and the rest from `t` (5.1)."""
+    field = _field(t, pdu)
     length = len(field) + CRC_BYTES * t.crc
-    head = bytes([first & ~2 | 2 * t.crc, length >> 8, length & 0xFF, flags | t.id_bytes - 1 << 4 | t.number_bytes - 1])
+    backward = isinstance(pdu, _BACKWARD) or (isinstance(pdu, Ack) and pdu.of is Acknowledged.EOF)
+    first = VERSION << 5 | _TOWARDS_SENDER * backward | _FILE_DATA * isinstance(pdu, FileData)
+    first |= _UNACKNOWLEDGED * (not t.acknowledged) | _CRC * t.crc | _LARGE * t.large
+    packed = bytes([first, length >> 8, length & 0xFF, t.id_bytes - 1 << 4 | t.number_bytes - 1])
     for number, width in ((t.source, t.id_bytes), (t.number, t.number_bytes), (t.destination, t.id_bytes)):
-        head += number.to_bytes(width, "big")
-    packed = head + field
+        packed += number.to_bytes(width, "big")
+    packed += field
     return packed + binascii.crc_hqx(packed, 0xFFFF).to_bytes(CRC_BYTES, "big") if t.crc else packed  # 4.1.1
 
 
-def _to_library(conf: PduConfig, t: Transaction, pdu: Pdu) -> AbstractPduBase:
+def _field(t: Transaction, pdu: Pdu) -> bytes:
+    """The data field: file data, or a directive code and its parameters."""
+
+    def size(number: int) -> bytes:
+        return number.to_bytes(t.offset_bytes, "big")
+
     match pdu:
         case FileData():
-            return FileDataPdu(conf, FileDataParams(pdu.data, pdu.offset))
+            return size(pdu.offset) + pdu.data
         case Metadata():
-            kind = ChecksumType(pdu.checksum_type)
-            return MetadataPdu(conf, MetadataParams(pdu.closure, kind, pdu.size, pdu.source_name, pdu.destination_name))
+            head = bytes([_METADATA, 0x40 * pdu.closure | pdu.checksum_type])
+            return head + size(pdu.size) + _lv(pdu.source_name) + _lv(pdu.destination_name)
         case Eof():
-            location = _entity(t.source) if pdu.condition else None
-            return EofPdu(conf, pdu.checksum.to_bytes(4, "big"), pdu.size, location, pdu.condition)
+            location = _entity(t.source) if pdu.condition else b""
+            return bytes([_EOF, pdu.condition << 4]) + pdu.checksum.to_bytes(4, "big") + size(pdu.size) + location
         case Finished():
-            delivery = DeliveryCode.DATA_COMPLETE if pdu.complete else DeliveryCode.DATA_INCOMPLETE
-            location = _entity(t.destination) if pdu.condition not in (0, Condition.UNSUPPORTED_CHECKSUM_TYPE) else None
-            responses = [_response(pdu.message)] if pdu.message else []
-            return FinishedPdu(conf, FinishedParams(pdu.condition, delivery, pdu.file_status, responses, location))
+            known = pdu.condition in (Condition.NO_ERROR, Condition.UNSUPPORTED_CHECKSUM_TYPE)
+            location = b"" if known else _entity(t.destination)
+            done = bytes([_FINISHED, pdu.condition << 4 | 0x04 * (not pdu.complete) | pdu.file_status])
+            return done + (_response(pdu.message) if pdu.message else b"") + location
         case Ack():
-            return AckPdu(conf, DirectiveType(pdu.of), pdu.condition, TransactionStatus(pdu.status))
+            subtype = int(pdu.of is Acknowledged.FINISHED)
+            return bytes([_ACK, pdu.of << 4 | subtype, pdu.condition << 4 | pdu.status])
         case Nak():
-            return NakPdu(conf, pdu.start, pdu.end, list(pdu.requests))
+            edges = (pdu.start, pdu.end, *(edge for request in pdu.requests for edge in request))
+            return bytes([_NAK]) + b"".join(map(size, edges))
         case Prompt():
-            return PromptPdu(conf, ResponseRequired.KEEP_ALIVE if pdu.keep_alive else ResponseRequired.NAK)
+            return bytes([_PROMPT, 0x80 * pdu.keep_alive])
         case KeepAlive():
-            return KeepAlivePdu(conf, pdu.progress)
+            return bytes([_KEEP_ALIVE]) + size(pdu.progress)
 
 
-def _entity(number: int) -> EntityIdTlv:
+def _lv(text: str) -> bytes:
+    """Length and value (5.1.8)."""
+    value = text.encode()
+    return bytes([len(value)]) + value
+
+
+def _tlv(kind: int, value: bytes) -> bytes:
+    """Type, length and value (5.1.9)."""
+    return bytes([kind, len(value)]) + value
+
+
+def _entity(number: int) -> bytes:
     """The end at which a fault was found (5.4.6)."""
-    return EntityIdTlv(number.to_bytes(shortest_width(number), "big"))
+    return _tlv(_ENTITY_ID, number.to_bytes(shortest_width(number), "big"))
 
 
-def _response(message: str) -> FileStoreResponseTlv:
+def _response(message: str) -> bytes:
     """Why a file was not created, in a field that the standard has for it (5.4.2)."""
-    return FileStoreResponseTlv(
-        FilestoreActionCode.CREATE_FILE_SNM,
-        FilestoreResponseStatusCode.CREATE_NOT_ALLOWED,
-        "",
-        filestore_msg=CfdpLv(message.encode()),
-    )
+    return _tlv(_FILESTORE_RESPONSE, bytes([_CREATE_FILE_NOT_ALLOWED]) + _lv("") + _lv(message))
 
 
 def unpack(data: bytes) -> tuple[Transaction, Pdu]:
     """The PDU at the beginning of `data`; `RejectedError` if there is none."""
     try:
-        transaction, towards_sender, raw = _plain(data)
-        pdu = _from_library(transaction, raw)
-    except (ValueError, IndexError, struct.error, BytesTooShortError) as error:
+        t, field = _header(data)
+        pdu = _file_data(t, data[3], field) if data[0] & _FILE_DATA else _directive(t, field)
+    except (ValueError, IndexError, struct.error) as error:
         raise RejectedError("bad_pdu", f"PDU of {len(data)} bytes: {error}") from None
-    if not isinstance(pdu, Prompt | Ack) and towards_sender is not isinstance(pdu, Finished | Nak | KeepAlive):
+    if not isinstance(pdu, Prompt | Ack) and bool(data[0] & _TOWARDS_SENDER) is not isinstance(pdu, _BACKWARD):
         raise RejectedError("bad_pdu", f"{type(pdu).__name__} PDU goes the wrong way")
-    return transaction, pdu
+    return t, pdu
 
 
-def _plain(data: bytes) -> tuple[Transaction, bool, bytes]:
-    """The header's fields, and the PDU with widths that the library knows, without CRC and without what follows."""
+def _header(data: bytes) -> tuple[Transaction, bytes]:
+    """The header's fields, and the data field without its CRC and what follows (5.1)."""
     first, length, widths = data[0], data[1] << 8 | data[2], data[3]
     if first >> 5 != VERSION:
         raise ValueError(f"version is {first >> 5}, expected {VERSION}")
@@ -161,66 +129,78 @@ def _plain(data: bytes) -> tuple[Transaction, bool, bytes]:
     if len(data) < end:
         raise ValueError(f"the header says {end} bytes")
     source, number, destination = (int.from_bytes(data[a:b], "big") for a, b in pairwise(edges))
-    crc = bool(first & 2)
-    t = Transaction(source, destination, number, id_bytes, number_bytes, not first & 4, crc, bool(first & 1))
-    if crc and binascii.crc_hqx(data[:end], 0xFFFF):
+    crc = bool(first & _CRC)
+    if crc and (length < CRC_BYTES or binascii.crc_hqx(data[:end], 0xFFFF)):
         raise ValueError("its CRC is wrong")
-    raw = data[:end]
-    if crc or id_bytes not in LIBRARY_WIDTHS or number_bytes not in LIBRARY_WIDTHS:
-        wide = replace(t, id_bytes=8, number_bytes=8, crc=False)
-        raw = _with_header(data[edges[3] : end - CRC_BYTES * crc], first, widths & 0x88, wide)
-    return t, bool(first & 8), raw
+    acknowledged, large = not first & _UNACKNOWLEDGED, bool(first & _LARGE)
+    t = Transaction(source, destination, number, id_bytes, number_bytes, acknowledged, crc, large)
+    return t, data[edges[3] : end - CRC_BYTES * crc]
 
 
-def _from_library(t: Transaction, raw: bytes) -> Pdu:
-    start = AbstractPduBase.header_len_from_raw(raw)
-    if raw[0] & 0x10:
-        found = FileDataPdu.unpack(raw)
-        return FileData(found.offset, found.file_data)
-    directive = DirectiveType(raw[start])
-    if directive is DirectiveType.METADATA_PDU:
-        return _metadata(t, raw, start + 1)
-    if directive is DirectiveType.EOF_PDU:
-        eof = EofPdu.unpack(_cut(raw, start, start + 6 + t.offset_bytes))
-        return Eof(int.from_bytes(eof.file_checksum, "big"), eof.file_size, Condition(raw[start + 1] >> 4))
-    if directive is DirectiveType.FINISHED_PDU:
-        done = FinishedPdu.unpack(_cut(raw, start, start + 2))
-        complete = done.delivery_code == DeliveryCode.DATA_COMPLETE
-        return Finished(done.condition_code, complete, done.file_status, _message(raw[start + 2 :]))
-    if directive is DirectiveType.ACK_PDU:
-        ack = AckPdu.unpack(raw)
-        code, status = ack.directive_code_of_acked_pdu, ack.transaction_status
-        return Ack(Acknowledged(code), Condition(ack.condition_code_of_acked_pdu), Status(status))
-    if directive is DirectiveType.NAK_PDU:
-        nak = NakPdu.unpack(raw)
-        return Nak(nak.start_of_scope, nak.end_of_scope, tuple(nak.segment_requests or ()))
-    if directive is DirectiveType.PROMPT_PDU:
-        return Prompt(PromptPdu.unpack(raw).response_required == ResponseRequired.KEEP_ALIVE)
-    return KeepAlive(KeepAlivePdu.unpack(raw).progress)
+class _Reader:
+    """Reads a data field from its front; ValueError if it is too short."""
+
+    def __init__(self, t: Transaction, data: bytes) -> None:
+        self._offset_bytes = t.offset_bytes
+        self.left = data
+
+    def take(self, n: int) -> bytes:
+        if n > len(self.left):
+            raise ValueError(f"it ends {n - len(self.left)} bytes early")
+        found, self.left = self.left[:n], self.left[n:]
+        return found
+
+    def octet(self) -> int:
+        return self.take(1)[0]
+
+    def size(self) -> int:
+        return int.from_bytes(self.take(self._offset_bytes), "big")
+
+    def lv(self) -> bytes:
+        return self.take(self.octet())
 
 
-def _cut(raw: bytes, start: int, end: int) -> bytes:
-    """The PDU with its data field cut off at `end`: what the library has to see of it."""
-    if end > len(raw):
-        raise ValueError(f"it ends {end - len(raw)} bytes early")
-    length = end - start
-    return raw[:1] + length.to_bytes(2, "big") + raw[3:end]
+def _file_data(t: Transaction, flags: int, field: bytes) -> FileData:
+    reader = _Reader(t, field)
+    if flags & _SEGMENT_METADATA:
+        reader.take(reader.octet() & 0x3F)  # 5.3: about the records of the file
+    return FileData(reader.size(), reader.left)
 
 
-def _metadata(t: Transaction, raw: bytes, start: int) -> Metadata:
-    names = start + 1 + t.offset_bytes
-    second = names + 1 + raw[names]
-    end = second + 1 + raw[second]
-    kind = raw[start] & 0x0F
-    cut = bytearray(_cut(raw, start - 1, end))
-    cut[start] = raw[start] & 0x40 | checksum.NULL
-    found = MetadataPdu.unpack(bytes(cut))
+def _directive(t: Transaction, field: bytes) -> Pdu:
+    reader = _Reader(t, field)
+    code = reader.octet()
+    if code == _METADATA:
+        return _metadata(reader)
+    if code == _EOF:
+        condition, checksum = Condition(reader.octet() >> 4), reader.take(4)
+        return Eof(int.from_bytes(checksum, "big"), reader.size(), condition)
+    if code == _FINISHED:
+        found = reader.octet()
+        return Finished(Condition(found >> 4), not found & 0x04, FileStatus(found & 3), _message(reader.left))
+    if code == _ACK:
+        of, found = reader.octet() >> 4, reader.octet()
+        return Ack(Acknowledged(of), Condition(found >> 4), Status(found & 3))
+    if code == _NAK:
+        start, end, requests = reader.size(), reader.size(), []
+        while reader.left:
+            requests.append((reader.size(), reader.size()))
+        return Nak(start, end, tuple(requests))
+    if code == _PROMPT:
+        return Prompt(bool(reader.octet() & 0x80))
+    if code == _KEEP_ALIVE:
+        return KeepAlive(reader.size())
+    raise ValueError(f"directive code is {code:#x}, which is none")
+
+
+def _metadata(reader: _Reader) -> Metadata:
+    found, size = reader.octet(), reader.size()
+    source, destination = reader.lv().decode(), reader.lv().decode()
     requests = any(
         kind == _FILESTORE_REQUEST or (kind == _MESSAGE_TO_USER and value.startswith(_RESERVED_MESSAGE))
-        for kind, value in _tlvs(raw[end:])
+        for kind, value in _tlvs(reader.left)
     )
-    source, destination = found.source_file_name or "", found.dest_file_name or ""
-    return Metadata(found.file_size, source, destination, kind, found.closure_requested, requests)
+    return Metadata(size, source, destination, found & 0x0F, bool(found & 0x40), requests)
 
 
 def _tlvs(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -236,6 +216,11 @@ def _message(data: bytes) -> str:
     """The filestore message of the first filestore response, as printable ASCII; empty if there is none."""
     for kind, value in _tlvs(data):
         if kind == _FILESTORE_RESPONSE:
-            packed = FileStoreResponseTlv.unpack(bytes([kind, len(value)]) + value).filestore_msg.value
-            return "".join(chr(byte) if 0x20 <= byte < 0x7F else "?" for byte in packed)
+            rest, parts = value[1:], []
+            for _ in range(3 if value[0] >> 4 in _TWO_NAMES else 2):
+                parts.append(rest[1 : 1 + rest[0]])
+                if len(parts[-1]) < rest[0]:
+                    raise ValueError("a filestore response is cut")
+                rest = rest[1 + rest[0] :]
+            return "".join(chr(byte) if 0x20 <= byte < 0x7F else "?" for byte in parts[-1])
     return ""

@@ -6,15 +6,39 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeAlias
 
-from spacepackets.cfdp import ConditionCode
-from spacepackets.cfdp import FileStatus as FileStatus
-
 from flight.link.cfdp import checksum
 
-Condition: TypeAlias = ConditionCode
 CRC_BYTES = 2
 NAK_REQUEST_BYTES = 8
-LIBRARY_WIDTHS = (1, 2, 4, 8)  # of ids and numbers that every implementation takes
+_WIDTHS = (1, 2, 4, 8)  # of ids and numbers that every implementation takes
+
+
+class Condition(IntEnum):
+    """Why a transaction ended, or what was found (table 5-5)."""
+
+    NO_ERROR = 0
+    POSITIVE_ACK_LIMIT_REACHED = 1
+    KEEP_ALIVE_LIMIT_REACHED = 2
+    INVALID_TRANSMISSION_MODE = 3
+    FILESTORE_REJECTION = 4
+    FILE_CHECKSUM_FAILURE = 5
+    FILE_SIZE_ERROR = 6
+    NAK_LIMIT_REACHED = 7
+    INACTIVITY_DETECTED = 8
+    INVALID_FILE_STRUCTURE = 9
+    CHECK_LIMIT_REACHED = 10
+    UNSUPPORTED_CHECKSUM_TYPE = 11
+    SUSPEND_REQUEST_RECEIVED = 14
+    CANCEL_REQUEST_RECEIVED = 15
+
+
+class FileStatus(IntEnum):
+    """What became of the file at the receiver (table 5-7)."""
+
+    DISCARDED_DELIBERATELY = 0
+    DISCARDED_FILESTORE_REJECTION = 1
+    FILE_RETAINED = 2
+    FILE_STATUS_UNREPORTED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,4 +185,4 @@ def largest_metadata_bytes(name_chars: int) -> int:
 
 def shortest_width(number: int) -> int:
     """Bytes of the shortest field for a number."""
-    return next((width for width in LIBRARY_WIDTHS if number < 1 << 8 * width), 8)
+    return next((width for width in _WIDTHS if number < 1 << 8 * width), 8)
