@@ -61,17 +61,18 @@ class Chip:
     @classmethod
     def unpack(cls, body: bytes, max_bytes: int = MAX_CHIP_BYTES) -> Chip:
         """The chip in a message of at most `max_bytes`; IngestError if it is anything else."""
-        return cls._from_fields(_fields(body, max_bytes, "chip", 9))
+        return cls._from_fields(_fields(body, max_bytes, "chip", 9), body)
 
     @classmethod
-    def _from_fields(cls, fields: list[Any]) -> Chip:
+    def _from_fields(cls, fields: list[Any], body: bytes) -> Chip:
         *head, pixels = fields
         _check_chip(*head)
         number, t_s, row, col, scene, height, width, bands = head
         if not isinstance(pixels, bytes) or len(pixels) != height * width * bands:
             found = f"{len(pixels)} bytes" if isinstance(pixels, bytes) else type(pixels).__name__
             raise IngestError(f"chip {number}: pixels are {found}, expected {height} x {width} x {bands} bytes")
-        return cls(number, t_s, row, col, scene, np.frombuffer(pixels, np.uint8).reshape(height, width, bands))
+        image = np.frombuffer(body, np.uint8, offset=len(body) - len(pixels))  # they end the message: no second copy
+        return cls(number, t_s, row, col, scene, image.reshape(height, width, bands))
 
 
 @dataclass(frozen=True)
@@ -244,7 +245,7 @@ def unpack_from_camera(body: bytes, max_bytes: int = MAX_CHIP_BYTES) -> Chip | G
     """The chip or gap in a message from the camera of at most `max_bytes`; IngestError if it is neither."""
     kind, fields = _message(body, max_bytes)
     if kind == "chip" and len(fields) == 9:
-        return Chip._from_fields(fields)
+        return Chip._from_fields(fields, body)
     if kind == "gap" and len(fields) == 2:
         return Gap._from_fields(fields)
     raise IngestError(f"expected a chip or a gap, found {kind!r} with {len(fields)} fields")

@@ -35,6 +35,8 @@ from flight.store import Store
 from flight.summaries import Summaries
 from flight.telemetry import Emit, short
 
+_CHIPS_AT_ONCE = 16  # that a learner is given in one array, which bounds the copies
+
 
 class Payload:
     """Region, labels, learner and archive of one flight process; `emit` logs an event by name and arguments.
@@ -222,21 +224,24 @@ class Payload:
             if self._usable(chip, where, shape):
                 usable.append(chip)
         if usable:
-            images = np.stack([chip.image for chip in usable])
             rows = np.array([chip.row for chip in usable], np.int64)
             cols = np.array([chip.col for chip in usable], np.int64)
             cells = rows * where.cols + cols
             self.guard.check_map(cells)
             bags, weights = where.overlaps(rows, cols)
             numbers = np.array([chip.number for chip in usable], np.int64)
+            summaries = []
             with self.working(self.learner.absorbed):
-                self.learner.partial_fit(images, bags, weights, number=numbers)
-                summaries = self.learner.summarise(images)
+                for at in range(0, len(usable), _CHIPS_AT_ONCE):
+                    some = slice(at, at + _CHIPS_AT_ONCE)
+                    images = np.stack([chip.image for chip in usable[some]])
+                    self.learner.partial_fit(images, bags[some], weights[some], number=numbers[some])
+                    summaries.append(self.learner.summarise(images))
             self.held = False
         self.progress.chips += len(usable)
         self.progress.next_number = chips[-1].number + 1
-        if usable and summaries is not None:
-            self.summaries.append(cells, summaries)
+        if usable and (made := [each for each in summaries if each is not None]):
+            self.summaries.append(cells, np.concatenate(made))
 
     def _usable(self, chip: Chip, where: Region, shape: tuple[int, ...] | None) -> bool:
         """Whether a chip can be learned from; `shape` is that of the chips before it, None if it is the first."""
