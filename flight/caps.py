@@ -17,8 +17,8 @@ from contextlib import suppress
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 PARENT_VARIABLE = "SWATH_PARENT_PID"
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # <malloc.h>
-_LARGE_BYTES = 1 << 16
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8  # <malloc.h>
+_LARGE_BYTES = 1 << 14
 _THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -35,7 +35,7 @@ def give_back_at_once() -> None:
     """
     with suppress(OSError, AttributeError):
         tune = ctypes.CDLL(None).mallopt
-        for parameter in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
+        for parameter in (_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD):
             tune(parameter, _LARGE_BYTES)
         tune(_M_ARENA_MAX, 1)
 

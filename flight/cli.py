@@ -8,7 +8,6 @@ import logging
 import os
 import sys
 import traceback
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,6 +110,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command == "selftest":
         return _selftest(options)
     if options.command == "unit":
+        from importlib import resources
+
         print(resources.files("flight").joinpath("swath-flight.service").read_text(encoding="utf-8"), end="")
         return 0
     if options.command in ("install-service", "uninstall-service"):
@@ -167,6 +168,7 @@ def _core(options: argparse.Namespace) -> int:
         given = _given(options, keys, preflight.check)
         config, bundle = given.config, given.bundle
         backend = _kernels(config, bundle, may_compile=not options.control)
+        del bundle  # its files; the kernels stay
         store = Store(options.state)
         ports, curve = _ports(options)
     except (ConfigError, KeyFileError, CurveError, BundleError, BackendError, OSError) as error:

@@ -101,7 +101,7 @@ class Seal:
     def touched(self, path: str, rows: NDArray[np.int64], row_bytes: int) -> str:
         """As `broken`, of the chunks of one array only in which `rows` lie, each of so many bytes."""
         first, last = rows * row_bytes // CHUNK_BYTES, ((rows + 1) * row_bytes - 1) // CHUNK_BYTES
-        return self._broken({(path, int(i)) for i in np.union1d(first, last)})
+        return self._broken({(path, i) for i in (*first.tolist(), *last.tolist())})
 
     def _broken(self, wanted: set[Chunk] | None) -> str:
         started_s = cpu_s()

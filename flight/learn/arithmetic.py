@@ -76,8 +76,11 @@ class Arithmetic:
         values = np.maximum(values, 0.0)
         return np.stack([basis @ (target / (values + penalty)[:, None]) for penalty in penalties])
 
-    def greatest(self, A: Matrix, count: int) -> tuple[Matrix, Matrix]:
-        """The `count` greatest eigenvalues of the symmetric A (n, n), ascending, and unit eigenvectors as columns."""
+    def greatest(self, A: Matrix, count: int, overwrite: bool = False) -> tuple[Matrix, Matrix]:
+        """The `count` greatest eigenvalues of the symmetric A (n, n), ascending, and unit eigenvectors as columns.
+
+        With `overwrite`, A may be used as working space.
+        """
         values, Q = np.linalg.eigh(A)
         return values[len(A) - count :], Q[:, len(A) - count :]
 
@@ -152,7 +155,7 @@ class CompiledArithmetic(Arithmetic):
     def ridge(self, A: Matrix, Y: Matrix, penalties: Matrix) -> Matrix:
         """See `Arithmetic.ridge`."""
         few = len(A) <= A.shape[1]
-        form = _Tridiagonal(self._kernels, self.gram(A.T if few else A))
+        form = _Tridiagonal(self._kernels, self.gram(A.T if few else A), overwrite=True)
         n, c = len(form.d), Y.shape[1]
         target = form.turn(_doubles(Y) if few else self.product(A.T, Y), turned=True)
         found = np.empty((n, len(penalties) * c))
@@ -163,9 +166,9 @@ class CompiledArithmetic(Arithmetic):
         V = self.product(A.T, found) if few else found
         return np.ascontiguousarray(V.reshape(-1, len(penalties), c).transpose(1, 0, 2))
 
-    def greatest(self, A: Matrix, count: int) -> tuple[Matrix, Matrix]:
-        """The `count` greatest eigenvalues of the symmetric A (n, n), ascending, and unit eigenvectors as columns."""
-        form, n = _Tridiagonal(self._kernels, A), len(A)
+    def greatest(self, A: Matrix, count: int, overwrite: bool = False) -> tuple[Matrix, Matrix]:
+        """See `Arithmetic.greatest`."""
+        form, n = _Tridiagonal(self._kernels, A, overwrite), len(A)
         values, rows = np.empty(count), np.empty((count, n))
         self._kernels.greatest_values(form.d, form.e, values, np.empty((4, count)), n, count)
         self._kernels.vectors(form.d, form.e, values, rows, np.empty((4, n)), n, count)
@@ -209,9 +212,10 @@ class CompiledArithmetic(Arithmetic):
 class _Tridiagonal:
     """A symmetric matrix in tridiagonal form: diagonal `d`, `e` beside it, and the reflections that lead there."""
 
-    def __init__(self, kernels: Backend, A: Matrix) -> None:
+    def __init__(self, kernels: Backend, A: Matrix, overwrite: bool = False) -> None:
         n = len(A)
-        self._kernels, self._rows, self._scale = kernels, np.array(A, np.float64, order="C"), np.empty(n)
+        self._kernels, self._scale = kernels, np.empty(n)
+        self._rows = _doubles(A) if overwrite else np.array(A, np.float64, order="C")
         self.d, self.e = np.empty(n), np.empty(n)
         kernels.tridiagonal(self._rows, self.d, self.e, self._scale, np.empty((2, n)), n)
 

@@ -193,7 +193,7 @@ class Learner(ABC):
     def diverged(self) -> str:
         """The name of an array of the state with a value that is no number, or beyond 1e12; empty if there is none."""
         for name, array in self._arrays().items() if self.chip_shape_ else ():
-            if array.dtype.kind == "f" and array.size and not np.abs(array).max() < _GREATEST:
+            if array.dtype.kind == "f" and array.size and not -_GREATEST < array.min() <= array.max() < _GREATEST:
                 return name
         return ""
 

@@ -71,6 +71,11 @@ def axes(descriptions: NDArray[np.float32], n_axes: int, arithmetic: Arithmetic)
     x /= scale
     gram = arithmetic.gram(x)
     gram /= len(x)
-    values, Q = arithmetic.greatest(gram, min(n_axes, len(x) - 1, len(gram)))
+    count = min(n_axes, len(x) - 1, len(gram))
+    del x  # for the search of axes, where training takes most memory
+    values, Q = arithmetic.greatest(gram, count, overwrite=True)
+    del gram
     turn = Q / (np.sqrt(np.maximum(values, 0.0)) + _LEAST)
+    x = descriptions - centre
+    x /= scale
     return Axes(centre, turn / scale[:, None]), arithmetic.product(x, turn)

@@ -194,13 +194,14 @@ class Headed(PooledMoments):
             loss = self._loss(known, means, metric)
             prior = self._arithmetic.logs(np.maximum(self._arithmetic.mean(known.labels, known.weight), _LEAST_SHARE))
             start = prior + self._held_out(known, means, metric) if self.leans else np.tile(prior, (len(means), 1))
+            mean, rotation = self._features_of_cells(metric)
+            del means, metric  # before what takes most memory
             kept = self._records.kept(self._reservoir.chips)
             axes, places = context.axes(self._arithmetic.describe(kept), self._n_axes, self._arithmetic)
-            mean, rotation = self._features_of_cells(metric)
-            some, places = self._records.some(round(self.cells_per_chip**0.5)), np.float32(_CONTEXT) * places
-            inputs = self._embedding.inputs(
-                kept, some, mean, rotation, places.astype(np.float32), start.astype(np.float32)
-            )
+            near, own = (np.float32(_CONTEXT) * places).astype(np.float32), start.astype(np.float32)
+            del places, start
+            some = self._records.some(round(self.cells_per_chip**0.5))
+            inputs = self._embedding.inputs(kept, some, mean, rotation, near, own)
             self._given = Given(inputs, mean, rotation, axes, prior, inputs.ready(loss))
         return self._given
 

@@ -16,6 +16,7 @@ from flight.learn.base import Learner, NotReadyError
 from flight.learn.compiled import CompiledEmbedding
 from flight.learn.embedding import Embedding
 from flight.learn.features import CellFeatures, check_chip_shape, window_matrix
+from flight.learn.sets import contained, distinct
 from flight.learn.simplex import project
 from flight.learn.state import StateError, take
 
@@ -132,7 +133,7 @@ class Moments(Learner):
             return
         chips, bags, weights = chips[taught], bags[taught], weights[taught]
         self._embedding.features.grid.codes(chips)  # whatever an encoder fails at, before anything is taken in
-        self._open(np.unique(bags[bags >= 0]))
+        self._open(distinct(bags[bags >= 0]))
         shares = np.rint(weights * _WEIGHT_UNIT).astype(np.int64)
         if isinstance(self._embedding, CompiledEmbedding):
             members = np.where((bags >= 0) & (shares > 0), np.searchsorted(self._index, bags), -1)
@@ -156,7 +157,7 @@ class Moments(Learner):
 
     def _open(self, municipalities: NDArray[np.int64]) -> None:
         """Make room for municipalities that were not seen before, keeping them in order."""
-        new = np.setdiff1d(municipalities, self._index, assume_unique=True)
+        new = municipalities[~contained(municipalities, self._index)]
         if len(new):
             at = np.searchsorted(self._index, new)
             self._index = np.insert(self._index, at, new)
@@ -242,8 +243,8 @@ class Moments(Learner):
         self._check_range("sharpness", 0.1, 10.0)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        upper = np.triu_indices(len(self._second))
-        arrays: dict[str, NDArray[Any]] = {"index": self._index, "sums": self._sums, "second": self._second[upper]}
+        upper = np.concatenate([row[i:] for i, row in enumerate(self._second)])
+        arrays: dict[str, NDArray[Any]] = {"index": self._index, "sums": self._sums, "second": upper}
         if self._map is not None:
             m = self._map
             arrays |= {"x_mean": m.x_mean, "p_mean": m.p_mean, "V": m.V, "penalty": np.array([m.penalty])}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from flight.learn.features import WIDE_WINDOWS_CELLS, CellFeatures, check_chip_shape
 from flight.learn.moments import Moments
 from flight.learn.resting import REST_BITS, Resting
+from flight.learn.sets import contained
 from flight.learn.state import StateError, take
 
 MAX_OPEN = 4096
@@ -74,7 +75,7 @@ class PooledMoments(Moments):
         self._close()
 
     def _open(self, municipalities: NDArray[np.int64]) -> None:
-        new = np.setdiff1d(municipalities, self._index, assume_unique=True)
+        new = municipalities[~contained(municipalities, self._index)]
         self._latest = np.insert(self._latest, np.searchsorted(self._index, new), -1)
         super()._open(municipalities)
         index, codes, weight = self._resting.pull(new)
@@ -122,7 +123,7 @@ class PooledMoments(Moments):
     def _restore_arrays(self, arrays: dict[str, NDArray[Any]]) -> None:
         self._resting.restore(arrays, self.max_municipalities)
         super()._restore_arrays(arrays)
-        if np.isin(self._resting.index, self._index).any():
+        if contained(self._resting.index, self._index).any():
             raise StateError("state arrays index, rest_index: a municipality is both open and at rest")
         self._latest = take(arrays, "latest", "int64", (len(self._index),))
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from flight.learn.checks import MAX_OVERLAPS
 from flight.learn.counter import splitmix64
+from flight.learn.sets import contained
 from flight.learn.state import StateError, take
 
 _LEAST_ROWS = 512
@@ -66,7 +67,7 @@ class Reservoir:
     def _choose(self, numbers: NDArray[np.int64]) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
         """Which chips stay, and which of those offered are taken."""
         new = np.sort(np.unique(numbers, return_index=True)[1])
-        new = new[~np.isin(numbers[new], self.numbers)]
+        new = new[~contained(numbers[new], self.numbers)]
         hashes = splitmix64(np.concatenate([self.numbers, numbers[new]]), self.seed)
         best = np.argsort(hashes)[: self.capacity]
         return np.sort(best[best < len(self)]), new[best[best >= len(self)] - len(self)]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flight.learn.sets import contained
 from flight.learn.state import StateError, take
 
 REST_BITS = 12
@@ -56,8 +57,8 @@ class Resting:
         self.weight = np.insert(self.weight, at, weight)
 
     def pull(self, index: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.uint16], NDArray[np.int64]]:
-        """Remove those of `index` that are in the table; returns their numbers, codes and weights."""
-        out = np.isin(self.index, index)
+        """Remove those of `index`, ascending, that are in the table; returns their numbers, codes and weights."""
+        out = contained(self.index, index)
         found = self.index[out], self.values(out), self.weight[out]
         self.index, self.codes, self.weight = self.index[~out], self.codes[~out], self.weight[~out]
         return found
