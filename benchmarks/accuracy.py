@@ -35,12 +35,25 @@ Soft = Callable[[NDArray[np.integer]], NDArray[np.floating]]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this benchmark."""
     parser.add_argument("--data", nargs="+", type=Path, default=[], metavar="FILE", help="imagery files (.npz)")
-    parser.add_argument("--learner", nargs="+", choices=sorted(LEARNERS), default=sorted(LEARNERS))
+    parser.add_argument(
+        "--learner",
+        nargs="+",
+        type=_learner,
+        default=sorted(LEARNERS),
+        metavar="NAME",
+        help=f"{', '.join(LEARNERS)}, or one that is installed",
+    )
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ... of each learner")
     parser.add_argument("--split", choices=SPLITS, default="file", help="the file's, dealt anew, or by tile")
     parser.add_argument("--score", choices=sorted(_PARTS), default="test", help="municipalities that are scored")
     parser.add_argument("--validation-tiles", type=int, nargs="+", default=[4], metavar="TILE", help="with disjoint")
     parser.add_argument("--test-tiles", type=int, nargs="+", default=[5, 6], metavar="TILE", help="with disjoint")
+
+
+def _learner(name: str) -> str:
+    if name not in LEARNERS:
+        raise argparse.ArgumentTypeError(f"{name!r} is unknown; known are {', '.join(LEARNERS)}")
+    return name
 
 
 def run(args: argparse.Namespace) -> list[Row]:

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 from typer.testing import CliRunner
@@ -22,6 +23,10 @@ APPS = {"swath-sim": sim_app, "swath-ground": ground_app}
 def run(command: str) -> str:
     """Run a command line of ours; what it printed."""
     program, *arguments = shlex.split(command)
+    if program == "python":
+        done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        return done.stdout
     result = CliRunner().invoke(APPS[program], arguments)
     assert result.exit_code == 0, f"{command}\n{result.output}"
     assert result.output
@@ -75,6 +80,31 @@ def test_the_mission_of_the_report_page_survives_its_kill_and_its_figures_can_be
     monkeypatch.chdir(tmp_path)
     assert "of the training mean's error" in walk("report.md", "short.toml")
     assert "Error against mission time" in Path("short/report.html").read_text(encoding="utf-8")
+
+
+def test_the_learner_of_its_page_keeps_every_promise_and_flies(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    text = (DOCS / "your-learner.md").read_text(encoding="utf-8")
+    Path("colour.py").write_text(re.search(r"```python\n(.*?)```", text, re.S)[1], encoding="utf-8")
+    install(tomllib.loads(re.search(r"```toml\n(.*?)```", text, re.S)[1])["project"])
+    printed = "".join(run(command) for command in commands_of(text))
+    assert "keeps every promise" in printed
+    assert re.search(r"colour.*\n", printed)
+    summary = json.loads(Path("colour/summary.json").read_text(encoding="utf-8"))
+    assert summary["learner"] == "colour" and summary["completed"]
+    assert summary["mae_soft"] < summary["tasks"][0]["baselines"]["training mean"]["mae_soft"]
+
+
+def install(project):
+    """What pip leaves behind of a project: its entry points, on the path."""
+    place = Path(f"{project['name']}-{project['version']}.dist-info")
+    place.mkdir()
+    (place / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\n", encoding="utf-8")
+    lines = [f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items())
+             for group, points in project["entry-points"].items()]  # fmt: skip
+    (place / "entry_points.txt").write_text("\n".join(lines), encoding="utf-8")
 
 
 def test_the_mission_of_the_board_page_flies_on_another_process_of_this_machine(tmp_path, monkeypatch):

@@ -22,21 +22,39 @@ if TYPE_CHECKING:
 _CLASSES = ("Swath", "Hybrid", "Moments", "Downconv", "QKM")
 
 
+INSTALLED = "swath.learners"  # group of entry points by which other packages bring learners
+
+
 class _Learners(Mapping[str, type[Learner]]):
-    """Classes by name, each imported when it is asked for: a flight process uses one of them."""
+    """Classes by name, each imported when it is asked for: a flight process uses one of them.
+
+    These are swath's own; one that an installed package brings is found by its name as well, in the second place.
+    """
 
     def __getitem__(self, name: str) -> type[Learner]:
         for cls in _CLASSES:
             if name == cls.lower():
                 found: type[Learner] = __getattr__(cls)
                 return found
-        raise KeyError(name)
+        return _installed(name)
 
     def __iter__(self) -> Iterator[str]:
         return map(str.lower, _CLASSES)
 
     def __len__(self) -> int:
         return len(_CLASSES)
+
+
+def _installed(name: str) -> type[Learner]:
+    from importlib import metadata  # a megabyte that swath's own learners do not need
+
+    for point in metadata.entry_points(group=INSTALLED, name=name):
+        cls = point.load()
+        if not (isinstance(cls, type) and issubclass(cls, Learner) and cls.name == name):
+            raise TypeError(f"entry point {name} = {point.value}: is not a Learner of that name")
+        brought: type[Learner] = cls
+        return brought
+    raise KeyError(name)
 
 
 LEARNERS: Mapping[str, type[Learner]] = _Learners()

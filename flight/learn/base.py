@@ -176,14 +176,14 @@ class Learner(ABC):
         return 0 if self.labels_ is None else int(self.labels_.shape[1])
 
     @property
-    @abstractmethod
     def n_parameters(self) -> int:
-        """Trained parameters for the present number of bands and classes."""
+        """Trained parameters for the present number of bands and classes; by default those of trained weights."""
+        return sum(array.size for array in self._weight_arrays()) if self.ready and not self.pending_steps else 0
 
     @property
-    @abstractmethod
     def n_bytes(self) -> int:
-        """Bytes of memory in the arrays that the learner keeps."""
+        """Bytes of memory in the arrays that the learner keeps; by default those of its state."""
+        return sum(array.nbytes for array in self._arrays().values()) if self.chip_shape_ else 0
 
     def weights(self) -> bytes:
         """The trained weights, little-endian, one after another; finishes pending training first."""
@@ -342,9 +342,10 @@ class Learner(ABC):
     def _train(self, steps: int) -> None:
         """Do `steps` of the pending steps."""
 
-    @abstractmethod
     def _map_shape(self) -> tuple[int, int]:
         """Rows and columns of a chip's cell map."""
+        height, width, _ = self.chip_shape_ or (0, 0, 0)
+        return height // 4, width // 4
 
     def _predict_chips(self, images: NDArray[np.uint8], n_classes: int) -> NDArray[np.float32]:
         """Class proportions (n, n_classes) of chips."""
