@@ -18,10 +18,11 @@ import numpy as np
 
 from benchmarks.rows import Row, summary
 from flight.config import LinkConfig
-from flight.link.endpoint import Endpoint, Role
+from flight.link.endpoint import Endpoint
 from flight.link.events import FileDelivered, FileReceived
 from flight.link.keys import KeyRing
 from flight.link.packet import FileKind
+from flight.link.telecommanding import Role
 from flight.link.transfer import File
 from flight.step import Message
 from sim.channel import Channel

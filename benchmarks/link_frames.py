@@ -11,11 +11,12 @@ from benchmarks.hostile import Attacker, attack
 from flight.config import LinkConfig
 from flight.link.channels import Reception, max_data_bytes
 from flight.link.dictionary import Telemetry
-from flight.link.endpoint import Endpoint, Role
+from flight.link.endpoint import Endpoint
 from flight.link.frame import SECURITY_HEADER, TAG_BYTES, Channel, Direction
 from flight.link.keys import KeyRing
 from flight.link.packet import FileKind, Packer, split
 from flight.link.security import SecureChannel
+from flight.link.telecommanding import Role
 from flight.link.transfer import File
 
 KEYS = KeyRing({1: bytes(range(32)), 2: bytes(range(32, 64))}, 1)

@@ -12,7 +12,7 @@ keeps the radio busy for `frame_time_s`. Its loop::
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from flight.config import LinkConfig
 from flight.link import dictionary, state, tc
@@ -20,15 +20,12 @@ from flight.link.cfdp import codec
 from flight.link.cfdp import pdu as cfdp
 from flight.link.cfdp.pdu import Pdu, Transaction
 from flight.link.cfdp.timing import Timing
-from flight.link.commands import CommandLog, CommandQueue, copy_outcome
 from flight.link.contact import NEVER, NOW, TOLERANCE_S, Contact
 from flight.link.counters import Counters, add_bytes
 from flight.link.datalink import DataLink, max_body_bytes
 from flight.link.dictionary import Telecommand, Telemetry
 from flight.link.errors import LinkError, RejectedError, StateError
 from flight.link.events import (
-    CommandAcknowledged,
-    CommandReceived,
     FileDelivered,
     FileFailed,
     FileRefused,
@@ -47,11 +44,10 @@ from flight.link.receiving import Receiver
 from flight.link.schema import MAX_NUMBER, Field
 from flight.link.security import SecureChannel
 from flight.link.sending import Sender
-from flight.link.transfer import MAX_NAME_CHARS, File, short_reason
+from flight.link.telecommanding import Role, Telecommanding
+from flight.link.transfer import MAX_NAME_CHARS, File
 
-Role: TypeAlias = Literal["ground", "space"]
 STATE_VERSION = 2
-ROTATE_KEY = "rotate-key"
 # What goes up must fit a frame whole, what comes down may span several.
 MIN_FRAME_BYTES = (
     tc.OVERHEAD_BYTES
@@ -87,10 +83,8 @@ class Endpoint:
         self._secure = SecureChannel(config, keys, self._sends, first_number)
         self._link = DataLink(config, self._secure, self._sends, self.counters)
         self._contact = Contact()
-        self._urgent = Outbox(config.max_queued_packets)  # acknowledgements, and further copies of telecommands
         self._telemetry = Outbox(config.max_queued_packets)
-        self._commands = CommandQueue(config.max_queued_packets, config.retry_s, first_number)
-        self._log = CommandLog(config.max_queued_packets)
+        self._commands = Telecommanding(role, config, self._secure.use, self.counters, first_number)
         entities, timing = self._entities(), self._timing()
         self._sender = Sender(config, entities, max_body_bytes(self._sends, config.frame_bytes), timing, first_number)
         self._receiver = Receiver(config, entities[::-1], timing)
@@ -140,46 +134,19 @@ class Endpoint:
         """
         _PRIORITY.checked(priority, "priority")
         if isinstance(packet, Telecommand):
-            return self._send_command(packet, priority)
+            number = self._commands.send(packet, priority)
+            self._note_saves()
+            return number
         apid, body = dictionary.encode(packet.name, packet.values)
         if self.role != "space" or apid not in (Apid.HOUSEKEEPING, Apid.EVENT):
             raise LinkError(f"{packet.name}: the {self.role} end does not send it")
         self.counters.telemetry_dropped += self._telemetry.put(priority, apid, body)
         return 0
 
-    def _send_command(self, command: Telecommand, priority: int) -> int:
-        apid, _ = dictionary.definition(command.name)
-        if self.role != "ground" or apid != Apid.COMMAND:
-            raise LinkError(f"{command.name}: the {self.role} end does not send it as a telecommand")
-        dictionary.encode(command.name, command.args)
-        if command.number is not None and not 0 < command.number <= MAX_NUMBER:
-            raise LinkError(f"telecommand number {command.number} is not between 1 and {MAX_NUMBER}")
-        if command.number not in self._commands:
-            self._commands.check_room()
-        if command.name == ROTATE_KEY:
-            self._secure.use.check_order(command.args["key_id"], command.number)
-        number = command.number or self._commands.new_number()
-        if command.name == ROTATE_KEY:
-            self._secure.use.ordered(number, command.args["key_id"])
-        _, body = dictionary.encode(command.name, command.args, number)
-        if number in self._commands:
-            self._urgent.put(priority, Apid.COMMAND, body)
-        else:
-            self._commands.put(number, body, priority)
-        self.needs_save = True
-        return number
-
     def acknowledge(self, number: int, outcome: Literal["executed", "rejected"], reason: str = "") -> None:
         """Say what became of a telecommand received; LinkError if it is not in hand. Save before polling on."""
-        reason = short_reason(reason)
-        command_id, copies = self._log.deal(number, outcome, reason)
-        for answer in (outcome, *[copy_outcome(outcome)] * copies):
-            self._acknowledge(number, command_id, answer, reason)
-        self.needs_save = True
-
-    def _acknowledge(self, number: int, command_id: int, outcome: str, reason: str) -> None:
-        values = {"command_id": command_id, "outcome": outcome, "reason": reason}
-        self._urgent.put(0, *dictionary.encode("acknowledgement", values, number))
+        self._commands.acknowledge(number, outcome, reason)
+        self._note_saves()
 
     def accept(self, transfer_id: int) -> None:
         """A received file is safely on disk: the sender may forget it. LinkError if no such file was handed over."""
@@ -235,7 +202,7 @@ class Endpoint:
         return self._contact.holds(t)
 
     def _thaw(self, t: float) -> None:
-        self._commands.resume()
+        self._commands.queue.resume()
         self._sender.thaw()
         self._receiver.thaw(self._contact.view_s(t))
 
@@ -243,7 +210,7 @@ class Endpoint:
         """Mission time [s] at which `poll` may have a frame, if nothing is received before; infinity if never."""
         if not self._contact.holds(t):
             return NEVER
-        due = min(self._urgent.due(), self._commands.due(), self._telemetry.due(), self._receiver.due())
+        due = min(self._commands.due(), self._telemetry.due(), self._receiver.due())
         due = min(due, self._sender.due(), self._keepalive_at if self.role == "ground" else NEVER)
         if self._link.unfinished or self._fills:
             due = NOW
@@ -277,8 +244,8 @@ class Endpoint:
         return frame
 
     def _note_saves(self) -> None:
-        self.needs_save |= self._link.needs_save
-        self._link.needs_save = False
+        self.needs_save |= self._link.needs_save or self._commands.needs_save
+        self._link.needs_save = self._commands.needs_save = False
 
     @property
     def _fills(self) -> bool:
@@ -296,7 +263,7 @@ class Endpoint:
         if self._telemetry_only:
             return self._telemetry.take(room) if channel is Channel.OPERATIONS else None
         if channel is Channel.OPERATIONS:
-            return self._urgent.take(room) or self._take_waiting_command(room, view_s) or self._telemetry.take(room)
+            return self._commands.take(room, view_s) or self._telemetry.take(room)
         if channel is Channel.FILE_REPORTS:
             report = self._receiver.report(room, view_s)
             return None if report is None else (Apid.FILE_REPORT, report)
@@ -308,13 +275,6 @@ class Endpoint:
         self.needs_save |= unit.begins  # an open transfer holds a place at the receiver: it must not be forgotten
         return unit.apid, unit.body
 
-    def _take_waiting_command(self, room: int, view_s: float) -> tuple[int, bytes] | None:
-        command = self._commands.take(room, view_s)
-        if command is None:
-            return None
-        self.counters.commands_resent += command[1]
-        return Apid.COMMAND, command[0]
-
     # Receiving.
 
     def receive(self, frame: bytes, t: float) -> list[LinkEvent]:
@@ -324,7 +284,6 @@ class Endpoint:
         except RejectedError as error:
             self.counters.reject_frame(error)
             return [FrameRejected(error.reason, error.detail)]
-        self._note_saves()
         self.frame_received = opened.counter & COUNTER_MASK
         if self.role == "space" and self._contact.extend(t, t + self.config.contact_timeout_s):
             self._thaw(t)
@@ -332,6 +291,7 @@ class Endpoint:
         events: list[LinkEvent] = []
         for run in runs:
             events += self._take_run(run, view_s)
+        self._note_saves()
         if self._secure.use.heard(opened.key_id):
             self.needs_save = self._shows_key = True
             events.append(KeyChanged(opened.key_id))
@@ -360,41 +320,11 @@ class Endpoint:
         if (what is Apid.COMMAND) is not (self.role == "space"):
             raise RejectedError("unknown_apid", f"the {self.role} end takes no {what.name.lower()} packets")
         if what is Apid.COMMAND:
-            return self._take_command(body)
+            return self._commands.hear_command(body)
         definition, number, values = dictionary.decode(what, body)
         if what is not Apid.ACKNOWLEDGEMENT:
             return [TelemetryReceived(definition.name, values, definition.severity)]
-        self.needs_save |= self._commands.acknowledged(number)
-        self._secure.use.acknowledged(number, values["outcome"] != "rejected")
-        name = dictionary.command_name(values["command_id"])
-        return [CommandAcknowledged(number, name, values["outcome"], values["reason"])]
-
-    def _take_command(self, body: bytes) -> list[LinkEvent]:
-        try:
-            definition, number, args = dictionary.decode(Apid.COMMAND, body)
-        except RejectedError as error:
-            if error.reason != "bad_body":  # then it has a number that the ground can be told
-                command_id, number = dictionary.command_head(body)
-                self._acknowledge(number, command_id, "rejected", error.reason.replace("_", " "))
-            raise
-        answer = self._log.judge(number, definition.id, body)
-        if answer is None and definition.name == ROTATE_KEY:
-            self._rotate_key(number, args["key_id"])
-            return []
-        if answer is None:
-            return [CommandReceived(number, definition.name, args)]
-        if answer[0]:
-            self._acknowledge(number, definition.id, *answer)
-        return []
-
-    def _rotate_key(self, number: int, key_id: int) -> None:
-        """Keys are the link's own affair: its owner hears of a change once it is done."""
-        try:
-            self._secure.use.admit(key_id)
-        except LinkError as error:
-            self.acknowledge(number, "rejected", str(error))
-        else:
-            self.acknowledge(number, "executed")
+        return self._commands.hear_acknowledgement(number, values)
 
     def _take_pdu(self, what: Apid | FileKind, transaction: Transaction, pdu: Pdu, view_s: float) -> list[LinkEvent]:
         """A file's own PDUs come with the APID of its kind, all others with that of reports."""
@@ -422,7 +352,7 @@ class Endpoint:
     @property
     def queued_packets(self) -> int:
         """Telecommands that are not acknowledged, or packets that wait for a frame."""
-        return len(self._urgent) + len(self._commands) + len(self._telemetry)
+        return len(self._commands) + len(self._telemetry)
 
     # Persistence.
 
@@ -436,8 +366,8 @@ class Endpoint:
                 "spacecraft_id": self.config.spacecraft_id,
                 "frame_bytes": self.config.frame_bytes,
                 "security": self._secure.save(),
-                "commands": self._commands.save(),
-                "command_log": self._log.save(),
+                "commands": self._commands.queue.save(),
+                "command_log": self._commands.log.save(),
                 "telemetry": self._telemetry.save(),
                 "sender": self._sender.save(),
                 "receiver": self._receiver.save(),
@@ -458,11 +388,11 @@ class Endpoint:
             if found != wanted:
                 raise StateError(f"link.{name}: state was saved with {found!r}, expected {wanted!r}")
         endpoint._secure.restore(security)
-        endpoint._commands.restore(commands)
-        endpoint._log.restore(command_log)
+        endpoint._commands.queue.restore(commands)
+        endpoint._commands.log.restore(command_log)
         endpoint._telemetry.restore(telemetry, "telemetry")
         endpoint._sender.restore(sender)
         endpoint._receiver.restore(receiver)
-        endpoint.counters = Counters.restore(counters)
+        endpoint.counters = endpoint._commands.counters = Counters.restore(counters)
         endpoint._link.use_counters(endpoint.counters)
         return endpoint

@@ -29,7 +29,7 @@ from flight.link import labelset, municipal, parcel, product, region_codec, sequ
 from flight.link.cfdp import codec as cfdp
 from flight.link.cfdp.pdu import Eof, FileData, Finished, Metadata, Nak, Transaction
 from flight.link.dictionary import TABLES, Telecommand, Telemetry, decode, encode
-from flight.link.endpoint import Endpoint, Role
+from flight.link.endpoint import Endpoint
 from flight.link.errors import LinkError, RejectedError, StateError
 from flight.link.frame import Channel, Direction
 from flight.link.keys import KeyFileError, KeyRing
@@ -42,6 +42,7 @@ from flight.link.product import Product
 from flight.link.region import Region
 from flight.link.region_patch import PatchDecoder, pack_patch
 from flight.link.security import SecureChannel
+from flight.link.telecommanding import Role
 from flight.link.transfer import File
 from ground.capture import Capture, Captured, CaptureError, CaptureWriter
 from ground.describe import Describer

@@ -7,9 +7,10 @@ import random
 from dataclasses import dataclass, field
 
 from flight.config import LinkConfig
-from flight.link.endpoint import Endpoint, Role
+from flight.link.endpoint import Endpoint
 from flight.link.events import CommandReceived, FileReceived, LinkEvent
 from flight.link.keys import KeyRing
+from flight.link.telecommanding import Role
 from flight.link.transfer import File
 
 CONFIG = LinkConfig()

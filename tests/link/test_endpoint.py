@@ -130,11 +130,11 @@ def test_numbers_too_old_to_remember_are_never_executed_again():
     world = in_pass()
     space = world.space.endpoint
     for number in range(1, 1100):
-        assert space._log.judge(number, 1, b"x") is None
-        space._log.deal(number, "executed", "")
-    assert space._log.judge(3, 1, b"x")[0] == "rejected"
-    assert space._log.judge(1000, 1, b"x")[0] == "duplicate"
-    assert len(space._log.save()["dealt"]) == 1024
+        assert space._commands.log.judge(number, 1, b"x") is None
+        space._commands.log.deal(number, "executed", "")
+    assert space._commands.log.judge(3, 1, b"x")[0] == "rejected"
+    assert space._commands.log.judge(1000, 1, b"x")[0] == "duplicate"
+    assert len(space._commands.log.save()["dealt"]) == 1024
 
 
 def test_telemetry_and_events_come_down_in_contact_most_urgent_first():

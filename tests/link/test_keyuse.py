@@ -211,7 +211,7 @@ class Rotation(RuleBasedStateMachine):
     @rule()
     def order_again(self) -> None:
         number, key_id = self.ordered[-1]
-        if number in self.world.ground.endpoint._commands:
+        if number in self.world.ground.endpoint._commands.queue:
             rotate(self.world, key_id, number)
 
     @rule(seconds=st.floats(0.01, 30.0), up=st.sampled_from([0.0, 0.3, 1.0]), down=st.sampled_from([0.0, 0.3, 1.0]))

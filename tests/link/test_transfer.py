@@ -415,6 +415,6 @@ def test_events_name_a_hostile_pdu_in_an_authentic_frame():
     world = World()
     world.contact(True)
     body = codec.pack(cfdp.Transaction(1, 2, 9), cfdp.FileData(2**31, b"x"))
-    world.ground.endpoint._urgent.put(0, LABELS, body)
+    world.ground.endpoint._commands.urgent.put(0, LABELS, body)
     world.run(1)
     assert [event.reason for event in world.space.of(PacketRejected)] == ["segment_out_of_range"]
