@@ -6,7 +6,7 @@ camera and a learner can make flight allocate; what Python itself and the librar
 
 from __future__ import annotations
 
-from flight.config import ConfigError, FlightConfig
+from flight.config import ConfigError, EncoderConfig, FlightConfig
 from flight.ingest import MAX_HEADER_BYTES
 
 MIB = 1 << 20
@@ -17,6 +17,7 @@ _TRAINING_BYTES = 24 * MIB  # what a slice of training or of chips holds for a w
 _MUNICIPALITY_BYTES = {"moments": 2616, "swath": 2072, "hybrid": 2072}  # statistics of one; others keep a reservoir
 _RESERVOIR_CHIPS = {"downconv": 256, "qkm": 256}
 _RESERVOIR_BYTES = 2 * MIB
+_RUNTIME_BYTES = 16 * MIB  # libraries of LiteRT and what it allocates beside weights and activations
 
 
 def parts(config: FlightConfig) -> dict[str, int]:
@@ -32,8 +33,14 @@ def parts(config: FlightConfig) -> dict[str, int]:
         "region": 2 * _REGION_BYTES * link.max_region_chips,  # in use, and on its way in
         "labels": 3 * 4 * link.max_label_cells,
         "chips": 3 * executive.queue_chips * chip_bytes,  # in the queue, on the bus, and in a slice
+        "encoder": 0 if config.encoder.runtime == "none" else _encoder(config.encoder),
         "learner": _TRAINING_BYTES + _RESERVOIR_BYTES + reservoir + statistics,
     }
+
+
+def _encoder(encoder: EncoderConfig) -> int:
+    """Two of them, one on trial: the file, a copy of its weights in the runtime's layout, and activations."""
+    return _RUNTIME_BYTES + 2 * (2 * encoder.max_bytes + encoder.max_activation_bytes)
 
 
 def check(config: FlightConfig) -> None:

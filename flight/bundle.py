@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flight.encoder.runtimes import RUNTIMES
 from flight.kernels.backend import Backend, ahead_of_time
 from flight.kernels.registry import abi
 from flight.link.keys import KeyRing
@@ -92,6 +93,12 @@ class Bundle:
     def config(self) -> bytes | None:
         """The default configuration that it brings (TOML), if any."""
         return self.files.get(CONFIG)
+
+    @property
+    def encoders(self) -> tuple[bytes, ...]:
+        """The files of the encoder that it brings: one and the same in several formats, the first the best; or none."""
+        names = [f"{ENCODER}.{form}" for form in RUNTIMES]
+        return tuple(self.files[name] for name in names if name in self.files)
 
     def kernels(self) -> Backend:
         """The kernels; BundleError if they are not for this machine, BackendError if they cannot be loaded."""

@@ -42,6 +42,12 @@ def parser() -> argparse.ArgumentParser:
             help="if configuration or bundle cannot be used, start with those of the last start",
         )  # fmt: skip
         command.add_argument(
+            "--encoder",
+            type=Path,
+            action="append",
+            help="encoder file (swath-ground encoder export), instead of the bundle's; repeated: other formats of it",
+        )
+        command.add_argument(
             "--radio", required=True, help="ZeroMQ endpoint of the radio, such as tcp://127.0.0.1:7001"
         )
         command.add_argument("--camera", required=True, help="ZeroMQ endpoint of the camera")
@@ -168,7 +174,8 @@ def _core(options: argparse.Namespace) -> int:
         given = _given(options, keys, preflight.check)
         config, bundle = given.config, given.bundle
         backend = _kernels(config, bundle, may_compile=not options.control)
-        del bundle  # its files; the kernels stay
+        encoders = _encoders(options.encoder, config, bundle)
+        del bundle  # its other files; the kernels stay
         store = Store(options.state)
         ports, curve = _ports(options)
     except (ConfigError, KeyFileError, CurveError, BundleError, BackendError, OSError) as error:
@@ -185,7 +192,9 @@ def _core(options: argparse.Namespace) -> int:
         limit_data(config.caps.headroom_bytes)
         last_words.mark_told(own)
 
-    core = Executive(config, keys, store, on_ready=ready, pulse=box, orders=orders, backend=backend)
+    core = Executive(
+        config, keys, store, on_ready=ready, pulse=box, orders=orders, backend=backend, encoder_files=encoders
+    )
     with last_words.stack_file(own) as stack:
         try:
             if options.control and options.epoch is None:
@@ -232,6 +241,18 @@ def _kernels(config: FlightConfig, bundle: Bundle | None, may_compile: bool) -> 
         if name in ("auto", "aot"):
             return bundle.kernels()
     return choose(name, may_compile=may_compile)
+
+
+def _encoders(paths: list[Path] | None, config: FlightConfig, bundle: Bundle | None) -> tuple[bytes, ...]:
+    """The files of the encoder that is given, else those of the bundle; OSError if one cannot be read."""
+    if not paths:
+        return bundle.encoders if bundle is not None else ()
+    most = config.encoder.max_bytes + 1  # a longer one is refused by its size
+    found = list[bytes]()
+    for path in paths:
+        with path.open("rb") as file:
+            found.append(file.read(most))
+    return tuple(found)
 
 
 def _selftest(options: argparse.Namespace) -> int:

@@ -67,6 +67,20 @@ class LearnerConfig:
 
 
 @dataclass(frozen=True)
+class EncoderConfig:
+    """What runs the encoder that chips are seen through, if there is one, and what a file of one may come to."""
+
+    runtime: str = described(
+        "auto",
+        "litert, onnxruntime, tflite, or the first of them that is on board and can run the file; none: no encoder",
+    )
+    max_bytes: int = limited(512 << 10, 1024, 1 << 26, "greatest file of an encoder")
+    max_activation_bytes: int = limited(4 << 20, 1024, 1 << 30, "greatest activations at once, by the file's graph")
+    max_macs: int = limited(500_000_000, 1000, 10**12, "products for one chip")
+    chip_s: float = limited(0.002, 0, 60, "mission seconds that embedding one chip takes, in stepped time")
+
+
+@dataclass(frozen=True)
 class CostConfig:
     """Mission seconds that work on board takes, in stepped time; divided by the CPU share."""
 
@@ -188,6 +202,7 @@ class FlightConfig:
 
     link: LinkConfig = field(default_factory=LinkConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
     costs: CostConfig = field(default_factory=CostConfig)
     executive: ExecutiveConfig = field(default_factory=ExecutiveConfig)
     caps: CapsConfig = field(default_factory=CapsConfig)

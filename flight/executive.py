@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flight import housekeeping, mission_state, parameters
+from flight import encoders, housekeeping, mission_state, parameters
 from flight.blackbox import Pulse, Unwatched
 from flight.caps import MemoryWatch
 from flight.commanding import Commanding
 from flight.config import FlightConfig, LinkConfig
 from flight.downlink import Downlink
+from flight.encoders import Encoders
 from flight.groups import Checkpoint, Chips, Decoding, Predicting, Scrubbing, Training
 from flight.ingest import ChipQueue
 from flight.integrity import DivergedError, MemoryFaultError
@@ -46,7 +47,8 @@ WRITE_RETRY_S = 10.0  # so long after a failed write the next one is tried
 class Executive:
     """The flight core. `store` holds its state; `on_ready` is called once everything is allocated.
 
-    `backend` runs decoders and the learner; numpy if it is not given.
+    `backend` runs decoders and the learner; numpy if it is not given. `encoder_files` are those of the encoder that
+    flight is started with; the first one is used that can be run.
     `rss_bytes` reads the resident memory; above the cap, `step` saves everything and raises MemoryError. `pulse` is
     told what goes on; `orders` say how the process before this one ended, and what is to be left out of what it left.
     """
@@ -61,6 +63,7 @@ class Executive:
         pulse: Pulse | None = None,
         orders: Orders | None = None,
         backend: Backend | None = None,
+        encoder_files: Sequence[bytes] = (),
     ) -> None:
         self.backend = backend or Backend(NUMPY)
         self.config = config
@@ -83,6 +86,7 @@ class Executive:
         self.power = Power(self)
         self.commanding = Commanding(self)
         self.scrub = Scrub(self)
+        self.encoders = Encoders(self, encoder_files)
 
     def step(self, t: float, inputs: Sequence[Message]) -> Step:
         """Take frames, chips and readings, finish and begin jobs, report, transmit."""
@@ -123,10 +127,12 @@ class Executive:
         state = mission_state.read(self.store)
         if state is not None:  # first, so that events carry the right time
             self.time.offset_s, self.time.times_set = state["time"]
-        slots = {parameters.SLOT: parameters.slot(self)}
+        slots = {parameters.SLOT: parameters.slot(self), encoders.SLOT: self.encoders.slot()}
         self.updates = Updates(slots, self.store, self.emit, self.backend.decoders)
         self.updates.start()
-        self.payload = Payload(self.config, self.store, self.emit, self.backend)
+        if not self.updates.active(encoders.SLOT):
+            self.encoders.start()
+        self.payload = Payload(self.config, self.store, self.emit, self.backend, self.encoders.current)
         if state is None:
             self.endpoint = Endpoint("space", self.config.link, self.keys, _unused_number(self.t, self.config.link))
             task_id = self.payload.learner.task_id
@@ -277,7 +283,10 @@ class Executive:
 
     def renew_payload(self) -> None:
         """Take the payload anew from the disk, as a restart does; the recorder sends again what came after."""
-        old, self.payload = self.payload, Payload(self.config, self.store, self.emit, self.backend)
+        old, self.payload = (
+            self.payload,
+            Payload(self.config, self.store, self.emit, self.backend, self.encoders.current),
+        )
         if old.task_id:
             self.payload.resume_task(old.task_id)
         self.payload.products.towns.ask(old.products.towns.request)
@@ -288,6 +297,12 @@ class Executive:
         self.cpu.job = None
         self.training.new_labels()
         self.checkpoint.changed()
+
+    def after_new_statistics(self) -> None:
+        """The payload has begun anew: what was under way is of no use, and the checkpoint neither."""
+        self.cpu.drop()
+        self.training.new_labels()
+        self.checkpoint.at_once()
 
     def rewrite(self, name: str) -> bool:
         """Write a record anew from what it was made of; False if that is not at hand."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flight.clock import wall_s
+from flight.encoders import PART
 from flight.ingest import MAX_HEADER_BYTES, ChipQueue
+from flight.integrity import MemoryFaultError
 from flight.link.errors import LinkError, LinkFullError
 from flight.link.municipal import MunicipalProduct
 from flight.link.product import Product
@@ -67,8 +69,13 @@ class Checkpoint(PayloadGroup):
         self.dirty_since_s = -NEVER
 
     def write(self) -> None:
-        """Write the checkpoint now; an event tells if that failed."""
+        """Write the checkpoint now; an event tells if that failed.
+
+        MemoryFaultError if the encoder that chips were seen through has changed by itself.
+        """
         payload = self.flight.payload
+        if self.flight.encoders.damaged():
+            raise MemoryFaultError(PART)
         payload.progress.next_number = self.flight.queue.first_number
         try:
             payload.checkpoint()
@@ -129,7 +136,8 @@ class Chips(PayloadGroup):
 
     def next_slice(self, t: float) -> Slice:
         """As many chips as fit a cycle."""
-        cost_s = self.flight.config.costs.chip_s
+        config = self.flight.config
+        cost_s = config.costs.chip_s + (config.encoder.chip_s if self.flight.payload.encoder is not None else 0)
         n = self.how_many(cost_s, len(self.queue))
         return Slice(n * cost_s, lambda: self._take(n))
 

@@ -9,6 +9,7 @@ from flight.caps import status_bytes
 from flight.clock import cpu_s
 from flight.link.definitions import U16, U32
 from flight.link.product import DIGEST_BYTES
+from flight.payload import SHOWN_BYTES
 
 if TYPE_CHECKING:
     from flight.executive import Executive
@@ -55,6 +56,7 @@ def housekeeping(executive: Executive) -> dict[str, Any]:
         "sequence_id": executive.commanding.runner.sequence_id,
         "sequence_step": executive.commanding.runner.step,
         "kernels": executive.backend.name,
+        "encoder_digest": bytes.fromhex(executive.payload.encoder_digest)[:SHOWN_BYTES].ljust(SHOWN_BYTES, b"\0"),
     }
 
 
@@ -85,6 +87,15 @@ def rates(executive: Executive) -> list[dict[str, Any]]:
     ]
 
 
+def _encoder(executive: Executive) -> dict[str, str] | None:
+    """The encoder that chips are seen through; None without one."""
+    used = executive.encoders.current
+    if used is None or executive.payload.encoder is None:
+        return None
+    header = used.file.header
+    return {"name": header.name, "digest": used.digest, "precision": header.precision, "runtime": used.runtime}
+
+
 def report(executive: Executive) -> dict[str, Any]:
     """Counters and state of an executive that is up, for whoever watches the simulation; JSON types only."""
     progress, chips, retask = executive.payload.progress, executive.chips, executive.predicting.retask
@@ -108,6 +119,7 @@ def report(executive: Executive) -> dict[str, Any]:
         "checkpoint_generation": executive.payload.checkpoint_generation,
         "events": dict(executive.log.counts),
         "kernels": executive.backend.name,
+        "encoder": _encoder(executive),
         "retask": vars(retask) if retask is not None and retask.done else None,
         "chips_per_s": chips.ingested / chips.ingest_wall_s if chips.ingest_wall_s else None,
         "rates": {name: [meter.runs, meter.late] for name, meter in executive.meters.items()},

@@ -15,14 +15,16 @@ import numpy as np
 from flight import payload_state
 from flight.checkpoints import Checkpoints
 from flight.config import FlightConfig
+from flight.encoder.graph import EncoderError
 from flight.errors import RefusedError
 from flight.guard import Guard
 from flight.ingest import Chip
-from flight.integrity import DivergedError
+from flight.integrity import DivergedError, MemoryFaultError
 from flight.kernels.backend import NUMPY, Backend
 from flight.label_store import LabelStore, fitted
 from flight.learn import LEARNERS, Learner
 from flight.learn.features import check_chip_shape
+from flight.learn.grid import Encoder
 from flight.link.labelset import LabelSet
 from flight.link.pack import CodecError
 from flight.link.parcel import Model
@@ -36,16 +38,26 @@ from flight.summaries import Summaries
 from flight.telemetry import Emit, short
 
 _CHIPS_AT_ONCE = 16  # that a learner is given in one array, which bounds the copies
+SHOWN_BYTES = 8  # of an encoder's digest, in telemetry
 
 
 class Payload:
     """Region, labels, learner and archive of one flight process; `emit` logs an event by name and arguments.
 
-    `backend` runs decoders and the learner; numpy if it is not given.
+    `backend` runs decoders and the learner; numpy if it is not given. The learner sees chips through `encoder`, or by
+    the statistics of their cells.
     """
 
-    def __init__(self, config: FlightConfig, store: Store, emit: Emit, backend: Backend | None = None) -> None:
+    def __init__(
+        self,
+        config: FlightConfig,
+        store: Store,
+        emit: Emit,
+        backend: Backend | None = None,
+        encoder: Encoder | None = None,
+    ) -> None:
         self.backend = backend or Backend(NUMPY)
+        self.encoder = encoder
         self.config = config
         self.store = store
         self.emit = emit
@@ -204,7 +216,51 @@ class Payload:
     def _new_learner(self) -> Learner:
         make = LEARNERS[self.config.learner.name]
         learner = make(seed=self.config.learner.seed, max_municipalities=self.config.link.max_municipalities)
-        return learner.use(self.backend)
+        return learner.use(self.backend, self.encoder)
+
+    # Encoder
+
+    @property
+    def encoder_digest(self) -> str:
+        """Of the encoder that chips are seen through, in hex; empty without one."""
+        return "" if self.encoder is None else self.encoder.digest
+
+    @property
+    def chip_shape(self) -> tuple[int, ...] | None:
+        """What every chip must have, once that is known."""
+        return self.learner.chip_shape_ or self.config.executive.chip_shape or None
+
+    def use_encoder(self, encoder: Encoder | None) -> None:
+        """See chips through another encoder, or by their cells' statistics: all that was learned starts anew.
+
+        Labels stay. Chips that were seen before cannot be predicted any more: an event says how many.
+        """
+        before, same = self.encoder_digest, self.encoder_digest == ("" if encoder is None else encoder.digest)
+        self.encoder = encoder
+        if same:
+            self.learner.use(self.backend, encoder)
+            self._seal()
+            return
+        chips, labels = len(self.summaries), self.labels
+        self._start_anew()
+        if labels is not None:
+            self.resume_task(labels.task_id)
+        self.tell_of_change(before, chips)
+
+    def tell_of_change(self, before: str, chips: int) -> None:
+        """Event: what was seen through another encoder, with this digest, is given up."""
+        digests = [
+            bytes.fromhex(each)[:SHOWN_BYTES].ljust(SHOWN_BYTES, b"\0") for each in (before, self.encoder_digest)
+        ]
+        self.emit("encoder-changed", previous=digests[0], digest=digests[1], chips=chips)
+
+    def see_without(self, shape: tuple[int, ...]) -> None:
+        """Go on without the encoder, since chips are of another shape than it takes."""
+        if self.encoder is not None:
+            taken, found = (" x ".join(map(str, each)) for each in (self.encoder.chip_shape, shape))
+            self.emit("encoder-missing", reason=short(f"takes {taken}, chips are {found}"))
+            self.encoder = None
+            self.learner.use(self.backend)
 
     # Chips
 
@@ -218,12 +274,14 @@ class Payload:
         if where is None:
             raise RefusedError("no region on board")
         usable: list[Chip] = []
-        known = self.learner.chip_shape_ or self.config.executive.chip_shape
+        known = self.chip_shape
         for chip in chips:
             shape = known or (usable[0].image.shape if usable else None)
             if self._usable(chip, where, shape):
                 usable.append(chip)
         if usable:
+            if self.encoder is not None and usable[0].image.shape != self.encoder.chip_shape:
+                self.see_without(usable[0].image.shape)
             rows = np.array([chip.row for chip in usable], np.int64)
             cols = np.array([chip.col for chip in usable], np.int64)
             cells = rows * where.cols + cols
@@ -231,12 +289,15 @@ class Payload:
             bags, weights = where.overlaps(rows, cols)
             numbers = np.array([chip.number for chip in usable], np.int64)
             summaries = []
-            with self.working(self.learner.absorbed):
-                for at in range(0, len(usable), _CHIPS_AT_ONCE):
-                    some = slice(at, at + _CHIPS_AT_ONCE)
-                    images = np.stack([chip.image for chip in usable[some]])
-                    self.learner.partial_fit(images, bags[some], weights[some], number=numbers[some])
-                    summaries.append(self.learner.summarise(images))
+            try:
+                with self.working(self.learner.absorbed):
+                    for at in range(0, len(usable), _CHIPS_AT_ONCE):
+                        some = slice(at, at + _CHIPS_AT_ONCE)
+                        images = np.stack([chip.image for chip in usable[some]])
+                        self.learner.partial_fit(images, bags[some], weights[some], number=numbers[some])
+                        summaries.append(self.learner.summarise(images))
+            except EncoderError as error:
+                raise MemoryFaultError(f"encoder: {error}") from error
             self.held = False
         self.progress.chips += len(usable)
         self.progress.next_number = chips[-1].number + 1

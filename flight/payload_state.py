@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flight.learn import Learner, StateError, load_state
 from flight.link.pack import CodecError
@@ -22,6 +22,7 @@ def write(payload: Payload) -> None:
             "region_crc": payload.region_crc,
             "progress": vars(payload.progress),
             "archive": payload.summaries.state(),
+            "encoder": payload.encoder_digest,
         },
         payload.learner.state_parts(),
     )
@@ -38,7 +39,7 @@ def restore(payload: Payload) -> None:
     state = payload.checkpoints.read()
     if state is None:
         return
-    learner = _learner(payload, state["learner"])
+    learner = _learner(payload, state)
     if learner is None or state["region_crc"] not in (payload.kept.carries if payload.kept is not None else (0,)):
         # The region was replaced and the process died before the next checkpoint, or another learner is
         # configured: statistics start anew.
@@ -49,10 +50,20 @@ def restore(payload: Payload) -> None:
     payload.progress.predicted = min(payload.progress.predicted, len(payload.summaries))
 
 
-def _learner(payload: Payload, data: bytes) -> Learner | None:
-    """The learner in a checkpoint; None, with an event, if it is not the one that is configured."""
+def _learner(payload: Payload, state: dict[str, Any]) -> Learner | None:
+    """The learner in a checkpoint; None, with an event, if it is not the one that is configured.
+
+    So it is with one that saw chips through another encoder. But one without may go on if its chips do not fit ours.
+    """
+    then, encoder = str(state.get("encoder", "")), payload.encoder
     try:
-        learner = load_state(data, payload.backend)
+        if then != payload.encoder_digest:
+            without = None if then or encoder is None else load_state(state["learner"], payload.backend)
+            if without is None or without.chip_shape_ in (None, encoder and encoder.chip_shape):
+                payload.tell_of_change(then, (state["archive"] or (0, 0))[1])
+                return None
+            payload.see_without(without.chip_shape_)
+        learner = load_state(state["learner"], payload.backend, payload.encoder)
     except StateError as error:
         payload.emit("record-damaged", record="checkpoint", reason=short(error))
         return None

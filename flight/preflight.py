@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flight import budget, limits
 from flight.config import ConfigError, FlightConfig
+from flight.encoder.runtimes import CHOICES
 from flight.learn import LEARNERS, Learner
 from flight.link.definitions import MODES
 
@@ -15,6 +16,8 @@ def check(config: FlightConfig) -> None:
     if LEARNERS[config.learner.name].summarise is Learner.summarise:
         told = "makes no summaries of chips, from which everything is predicted that goes down"
         raise ConfigError(f"learner.name: {config.learner.name!r} {told}: give it `summarise` and `predict_summaries`")
+    if config.encoder.runtime not in CHOICES:
+        raise ConfigError(f"encoder.runtime: {config.encoder.runtime!r} is unknown; known are {', '.join(CHOICES)}")
     if config.executive.start_mode not in MODES:
         raise ConfigError(f"executive.start_mode: {config.executive.start_mode!r} is not one of {', '.join(MODES)}")
     if config.watchdog.warn_s >= config.watchdog.fatal_s:

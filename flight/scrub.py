@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from flight.clock import cpu_s
+from flight.encoders import PART
 from flight.integrity import MemoryFaultError
 from flight.step import NEVER
 from flight.store import StoreError
@@ -57,6 +58,8 @@ class Scrub:
         self.start()
         if part := self.flight.payload.guard.broken() or self.flight.payload.guard.sweep(SLICES):
             self.repair(part)
+        elif self.flight.encoders.damaged():
+            self.repair(PART)
         else:
             self._repairs = 0
         started_s = cpu_s()
@@ -81,6 +84,8 @@ class Scrub:
         self._repairs += 1
         if self._repairs > MAX_REPAIRS:
             raise MemoryFaultError(part)
+        if part.startswith(PART):
+            self.flight.encoders.reopen()
         self.flight.renew_payload()
         self.flight.emit("memory-repaired", part=short(part))
 

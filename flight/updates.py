@@ -161,6 +161,10 @@ class Updates:
             raise RefusedError(f"what was before version {version} cannot be used")
         self._tell_active(name)
 
+    def active(self, name: str) -> bool:
+        """Whether an update is in use in a slot."""
+        return self._states[name].active is not None
+
     def status(self) -> list[dict[str, Any]]:
         """What is in use in each slot and what was before: the fields of the packet ``update-status``."""
         return [

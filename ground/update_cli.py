@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,8 @@ import typer
 
 from flight import parameters
 from flight.config import FlightConfig
+from flight.encoder import EncoderError, EncoderFile
+from flight.encoders import limits
 from flight.link import parcel
 from flight.link.pack import CodecError
 from flight.updates import UpdateError
@@ -16,26 +19,42 @@ from ground.console import AsJson, Out, read_packed, told
 from ground.facts import show, update_facts
 from ground.files import write_bytes
 
+
+class Slot(StrEnum):
+    """Slots on board."""
+
+    parameters = "parameters"
+    encoder = "encoder"
+
+
 app = typer.Typer(
-    help="Updates of what is on board: the parameter table.", no_args_is_help=True, pretty_exceptions_enable=False
+    help="Updates of what is on board: the parameter table, the encoder.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
 )
 
 
 @app.command("pack")
 def pack(
-    table: Annotated[Path, typer.Argument(help="TOML: sections and fields of the configuration, and new values.")],
+    content_file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="TOML with new values of the configuration, or an exported encoder.")
+    ],
     out: Out,
     version: Annotated[int, typer.Option(min=1, help="Number of this version; rollback goes by it.")],
+    slot: Annotated[Slot, typer.Option(help="What is updated.")] = Slot.parameters,
     as_json: AsJson = False,
 ) -> None:
-    """Check a parameter table as flight does, and pack it for the uplink."""
+    """Check a parameter table, or an encoder file, as flight does, and pack it for the uplink."""
     with told():
-        content = table.read_bytes()
+        content = content_file.read_bytes()
         try:
-            parameters.changed(FlightConfig(), content)
-        except UpdateError as error:
-            raise CodecError(f"{table}: {error}") from None
-        update = parcel.Update(parameters.SLOT, version, content)
+            if slot is Slot.parameters:
+                parameters.changed(FlightConfig(), content)
+            else:
+                EncoderFile.parse(content, limits(FlightConfig().encoder))
+        except (UpdateError, EncoderError) as error:
+            raise CodecError(f"{content_file}: {error}") from None
+        update = parcel.Update(slot, version, content)
         data = parcel.pack_update(update)
         write_bytes(out, data)
         show(f"{out}", update_facts(data, update), as_json)

@@ -55,7 +55,11 @@ class InProcess:
         except (BackendError, ValueError) as error:
             raise ConfigError(f"executive.kernels: {error}") from error
         makers["flight"] = lambda: Executive(
-            config, KeyRing.load(spec / node.KEYS), Store(directory / "flight"), backend=backend
+            config,
+            KeyRing.load(spec / node.KEYS),
+            Store(directory / "flight"),
+            backend=backend,
+            encoder_files=plan.encoders,
         )
         self.nodes = [LocalNode(name, make) for name, make in makers.items()]
         self._state = directory / "flight"
@@ -158,6 +162,8 @@ def _flight(plan: Plan, directory: Path, sockets: Path, common: list[str]) -> Ch
     arguments += ["--keys", str(spec / node.KEYS), "--config", str(spec / node.CONFIG)]
     if (spec / node.BUNDLE).exists():
         arguments += ["--bundle", str(spec / node.BUNDLE)]
+    for i in range(len(plan.encoders)):
+        arguments += ["--encoder", str(spec / node.ENCODER.format(i))]
     arguments += ["--radio", where["radio"], "--camera", where["camera"], *hop.protection(sockets, "flight")]
     if plan.scenario.power.enabled:
         arguments += ["--board", where["board"]]

@@ -26,6 +26,7 @@ from flight.link.product import Product
 from ground import archive
 from ground.products import ProductArchive
 from sim import flatsat, node
+from sim.encoders import DeskEncoders
 from sim.evaluate import Scorer
 from sim.flatsat import Board
 from sim.fleet import Fleet, InProcess, Processes
@@ -94,6 +95,7 @@ class Mission:
         self.samples: list[Sample] = []
         self.marks: list[Mark] = []
         self.scorers = {task.task_id: Scorer(plan, task) for task in self._tasks()}
+        self.encoders = DeskEncoders(plan.encoders, plan.orders)
         self.models: dict[int, Learner] = {}  # the last model of each task
         self.products: dict[int, Product] = {}  # by the number that flight gave it
         self.housekeeping = Housekeeping(self._mark)
@@ -278,7 +280,9 @@ class Mission:
         state = msgpack.unpackb(saved)
         if state["progress"]["model_digest"].hex() != weights_sha256:
             return None
-        learner: Learner = load_state(state["learner"])
+        if not self.encoders.knows(state["encoder"]):
+            return None
+        learner: Learner = load_state(state["learner"], encoder=self.encoders.get(state["encoder"]))
         return learner if not learner.pending_steps else None
 
     def _sample(self, t: float, flight: dict[str, Any]) -> None:
@@ -337,6 +341,10 @@ class Mission:
             found.append(f"{station['orders_left']} orders are left, and failed: {station['failed'] or 'none'}")
         if flight["chips"] + camera["chips_lost"] + flight["chips_refused"] < camera["chips_planned"]:
             found.append(f"flight has taken in {flight['chips']} of {camera['chips_planned']} chips")
+        if self.encoders.problem:
+            found.append(f"models that see through an encoder could not be scored: {self.encoders.problem}")
+        if self.plan.encoders and not flight["encoder"]:
+            found.append("the encoder was not in use at the end: see the event encoder-missing")
         for sent in {s.task_id: s for s in self.plan.sent}.values():
             if sent.task_id not in self.models:
                 found.append(f"task {sent.task_id} never had a model")

@@ -47,7 +47,7 @@ WIRING: Wires = wires(
     (("board", "flight"), ("flight", "board")),
 )
 SPEC, OVERPASSES, FILES, KEYS, CONFIG = "mission.json", "overpasses.npz", "uplink", "keys.toml", "flight.toml"
-BUNDLE, CAPTURE = "kernels.bundle", "radio.pcapng"
+BUNDLE, CAPTURE, ENCODER = "kernels.bundle", "radio.pcapng", "encoder-{}"
 
 
 def kinds(scenario: Scenario) -> tuple[str, ...]:
@@ -65,6 +65,8 @@ def write_spec(plan: Plan, directory: Path, keys: KeyRing) -> None:
             orders.append({"at_s": order.at_s, "file": order.item.name, "kind": int(order.item.kind)})
         else:
             orders.append({"at_s": order.at_s, **_command_spec(order.item)})
+    for i, data in enumerate(plan.encoders):
+        (directory / ENCODER.format(i)).write_bytes(data)
     spec = {
         "scenario": dataclasses.asdict(plan.scenario),
         "data": str(plan.data.resolve()) if plan.data is not None else None,

@@ -20,6 +20,7 @@ from ground.imagery import TRAIN, Imagery, Task
 from ground.regions import region_from_imagery
 from ground.station import Order, Tagged
 from ground.times import clock
+from sim import encoders
 from sim.channel import check_contacts
 from sim.elevation import with_elevations
 from sim.orbit import Orbit, contacts, passes
@@ -54,6 +55,7 @@ class Plan:
     skipped: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what the scenario left to the region
     eclipses: list[tuple[float, float]] = field(default_factory=list)  # where there is a power section
+    encoders: tuple[bytes, ...] = ()  # files of the encoder that flight is started with
 
     def task(self, task_id: int) -> Task:
         """The imagery's task of that number."""
@@ -104,6 +106,7 @@ def make_plan(scenario: Scenario, data: Path | None = None) -> Plan:
     built = region_from_imagery(imagery, REGION_ID, imagery.bag_split == TRAIN)  # no other has rows to send
     packed = region_codec.pack(built)
     plan = Plan(scenario, data, imagery, built, orbit, found, overpasses, [], [], 0, len(packed), notes=notes)
+    plan.encoders = encoders.read(scenario)
     if scenario.power.enabled:
         plan.eclipses = orbit.eclipses(0.0, scenario.duration_s)
     plan.orders.append(Order(0.0, File("region", FileKind.REGION, packed)))

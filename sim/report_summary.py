@@ -148,7 +148,16 @@ def key_figures(record: MissionRecord) -> list[tuple[str, str, str]]:
         ("sent up in all", size(s.get("uplink_bytes")), f"{size(s.get('downlink_bytes'))} came down"),
         ("passes", count(s.get("passes")), f"{lost_passes(record)} lost; frames: {share}"),
         ("model", count(s.get("n_parameters")), f"parameters, {s.get('learner', 'n/a')}"),
+        ("encoder", *_encoder(s)),
     ]
+
+
+def _encoder(summary: Mapping[str, Any]) -> tuple[str, str]:
+    """What chips were seen through at the end; loudly so if that was not what it should have been."""
+    used, missing = summary.get("encoder"), summary.get("encoders_missing")
+    if used:
+        return used["name"], f"{used['precision']}, {used['runtime']}, {used['digest'][:16]}"
+    return "MISSING" if missing else "none", "chips are seen by the statistics of their cells"
 
 
 def console_table(record: MissionRecord) -> Table:

@@ -17,6 +17,7 @@ from flight.config import (
     ClockConfig,
     ConfigError,
     CostConfig,
+    EncoderConfig,
     ExecutiveConfig,
     FlightConfig,
     LearnerConfig,
@@ -26,6 +27,7 @@ from flight.config import (
     described,
     limited,
 )
+from ground.encoders.released import NAME as RELEASED
 from ground.orders import CommandOrder, SequenceOrder, read_toml
 from sim.orbit import STATIONS, Orbit, Station
 from sim.power import PowerSection
@@ -112,6 +114,17 @@ class UpdateOrder:
 
 
 @dataclass(frozen=True)
+class EncoderSection(EncoderConfig):
+    """The encoder that chips are seen through, and what runs it on board. A later one goes up as an update."""
+
+    files: tuple[str, ...] = described(
+        (),
+        "files of one encoder (`swath-ground encoder export`), beside the scenario, the first that can be run is used; "
+        "`released`: the one that comes with swath; none: chips are seen by the statistics of their cells",
+    )
+
+
+@dataclass(frozen=True)
 class FaultOrder:
     """Something that goes wrong: `kill-flight` is a SIGKILL to the flight process."""
 
@@ -139,6 +152,7 @@ class Scenario:
     radio: RadioConfig = field(default_factory=RadioConfig)
     link: LinkConfig = field(default_factory=LinkConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
+    encoder: EncoderSection = field(default_factory=EncoderSection)
     costs: CostConfig = field(default_factory=CostConfig)
     executive: ExecutiveConfig = field(default_factory=ExecutiveConfig)
     caps: CapsConfig = field(default_factory=CapsConfig)
@@ -236,7 +250,10 @@ class Scenario:
         radio = self.radio
         link = replace(self.link, uplink_bps=radio.up_bps, downlink_bps=radio.down_bps, turnaround_s=radio.turnaround_s)
         learner = replace(self.learner, seed=self.seed)
-        return FlightConfig(link, learner, self.costs, self.executive, self.caps, self.clock, limits=self.limits)
+        encoder = EncoderConfig(**{f.name: getattr(self.encoder, f.name) for f in dataclasses.fields(EncoderConfig)})
+        return FlightConfig(
+            link, learner, encoder, self.costs, self.executive, self.caps, self.clock, limits=self.limits
+        )
 
 
 def built_in() -> list[str]:
@@ -263,7 +280,9 @@ def load_scenario(name: str) -> Scenario:
         raise ConfigError(f"{name}: {error}") from error
     labels = [replace(order, file=str(path.parent / order.file)) if order.file else order for order in scenario.labels]
     updates = [replace(order, file=str(path.parent / order.file)) for order in scenario.updates]
-    return replace(scenario, labels=tuple(labels), updates=tuple(updates))
+    files = [name if name == RELEASED else str(path.parent / name) for name in scenario.encoder.files]
+    encoder = replace(scenario.encoder, files=tuple(files))
+    return replace(scenario, labels=tuple(labels), updates=tuple(updates), encoder=encoder)
 
 
 def _read_sequences(values: dict[str, Any], directory: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +26,7 @@ class Encoder:
 
     def __init__(self, file: EncoderFile, run: Run, runtime: str) -> None:
         self.file, self.runtime, self._run = file, runtime, run
+        self._first = b""  # SHA-256 of what it said of the known chips when it started
         header = file.header
         self._chip_shape, self._grid = header.chip, header.grid
         self._low, self._top = np.array(header.low, np.float32), np.array(header.top, np.float32)
@@ -54,20 +57,26 @@ class Encoder:
         return self._top
 
     def __call__(self, chips: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Embeddings (n, rows, cols, width) of `chips`, uint8 (n, height, width, bands); ValueError for other ones."""
+        """Embeddings (n, rows, cols, width) of `chips`, uint8 (n, height, width, bands).
+
+        ValueError for other chips, EncoderError if the runtime fails or gives what is no number.
+        """
         if chips.dtype != np.uint8 or chips.shape[1:] != self._chip_shape:
             raise ValueError(f"chips are {chips.dtype} {chips.shape}; the encoder takes uint8 (n, {self._chip_shape})")
         made = np.empty((len(chips), *self._grid), np.float32)
         for i in range(len(chips)):
-            made[i] = self._run(chips[i : i + 1])[0]
+            try:
+                made[i] = self._run(chips[i : i + 1])[0]
+            except (RuntimeError, ValueError) as error:
+                raise EncoderError(f"{self.runtime} fails: {error}") from error
+        if not np.isfinite(made).all():
+            raise EncoderError(f"{self.runtime}: an embedding has values that are no numbers")
         return made
 
     def check_answers(self) -> None:
         """EncoderError if what it says of the known chips is not what it should be."""
         header = self.file.header
         grids = self(known_chips(self._chip_shape))
-        if not np.isfinite(grids).all():
-            raise EncoderError(f"{self.runtime}: a known chip gives values that are no numbers")
         off = max(
             abs(found - expected)
             for grid, answer in zip(grids, header.answers, strict=True)
@@ -76,6 +85,15 @@ class Encoder:
         )
         if off > TOLERANCE:
             raise EncoderError(f"{self.runtime}: a known answer is off by {off} of 255; allowed are {TOLERANCE}")
+        self._first = hashlib.sha256(grids.tobytes()).digest()
+
+    def intact(self) -> bool:
+        """Whether it still says of the known chips what it said when it started, to the bit, and its file is whole."""
+        try:
+            self.file.check_digest()
+            return hashlib.sha256(self(known_chips(self._chip_shape)).tobytes()).digest() == self._first
+        except EncoderError:
+            return False
 
 
 def open_encoder(data: bytes, runtime: str = AUTO, limits: Limits | None = None) -> Encoder:

@@ -74,7 +74,7 @@ class Header:
         return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class EncoderFile:
     """A file that was checked: its bytes, what it says of itself, its network, and its digest in hex."""
 
@@ -103,6 +103,10 @@ class EncoderFile:
             if (tensor.shape, tensor.kind) != ((1, *shape), kind):
                 raise EncoderError(f"the network has {tensor.kind} {tensor.shape} where {kind} {(1, *shape)} is said")
         return cls(data, header, graph, digest)
+
+    def check_digest(self) -> None:
+        """EncoderError if the bytes are no longer what they were."""
+        _check_digest(self.data)
 
 
 def metadata(header: Header) -> bytes:

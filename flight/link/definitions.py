@@ -170,6 +170,7 @@ HOUSEKEEPING = _telemetry(
     _count("sequence_id", "sequence that runs; 0 without one", U16),
     _count("sequence_step", "steps of it begun", U16),
     _KERNELS,
+    Field("encoder_digest", "bytes", 8, 8, help="first 8 bytes of the encoder's digest; zeros without one"),
 )
 TELEMETRY = (
     HOUSEKEEPING,
@@ -498,5 +499,31 @@ EVENTS = (
         "Configuration or bundle could not be used: this process was started with those of the last start.",
         _REASON,
         severity="error",
+    ),
+    _telemetry(
+        90,
+        "encoder-loaded",
+        "An encoder is in use, after its known answers: the learner sees chips through it.",
+        Field("encoder", "text", high=48, help="its name, as its file says"),
+        Field("digest", "bytes", 8, 8, help="first 8 bytes of its digest"),
+        Field("precision", "choice", choices=("fp32", "int8"), help="numbers that it computes in"),
+        Field("runtime", "text", high=48, help="what runs it, and its version"),
+        severity="info",
+    ),
+    _telemetry(
+        91,
+        "encoder-missing",
+        "The encoder cannot be used; the learner sees chips by the statistics of their cells.",
+        _REASON,
+        severity="error",
+    ),
+    _telemetry(
+        92,
+        "encoder-changed",
+        "Chips are seen through another encoder, or through none; what was learned through the one before starts anew.",
+        Field("previous", "bytes", 8, 8, help="first 8 bytes of the digest of the one before; zeros for none"),
+        Field("digest", "bytes", 8, 8, help="first 8 bytes of the digest of the one in use; zeros for none"),
+        _count("chips", "chips seen before, which cannot be predicted any more"),
+        severity="warning",
     ),
 )

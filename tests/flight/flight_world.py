@@ -150,8 +150,13 @@ class World:
     """Ground, radio, flight and recorder. `flight` is None while it is dead."""
 
     def __init__(
-        self, where: Path | Disk, config: FlightConfig | None = None, rss_bytes: Any = lambda: 60 * MIB
+        self,
+        where: Path | Disk,
+        config: FlightConfig | None = None,
+        rss_bytes: Any = lambda: 60 * MIB,
+        encoder_files: tuple[bytes, ...] = (),
     ) -> None:
+        self.encoder_files = encoder_files
         self.where, self.config, self.rss_bytes = where, config or globals()["config"](), rss_bytes
         self.t = 0.0
         self.ground = Endpoint("ground", self.config.link, KEYS)
@@ -174,7 +179,14 @@ class World:
 
     def start(self) -> None:
         """Start flight on what is on disk."""
-        self.flight = Executive(self.config, KEYS, Store(self.where), orders=Orders("test"), rss_bytes=self.rss_bytes)
+        self.flight = Executive(
+            self.config,
+            KEYS,
+            Store(self.where),
+            orders=Orders("test"),
+            rss_bytes=self.rss_bytes,
+            encoder_files=self.encoder_files,
+        )
         self._step([])
 
     def kill(self) -> None:

@@ -275,7 +275,7 @@ def test_parameters_that_went_up_are_in_use_survive_a_kill_and_go_back_by_comman
     assert world.flight.config.executive.housekeeping_s == 5.0
     assert world.command("list-updates") == ("executed", "")
     world.run(5)
-    status = told(world, "update-status")[-1]
+    status = next(each for each in told(world, "update-status")[::-1] if each["slot"] == "parameters")
     assert (status["version"], status["previous_version"]) == (1, 2)
     digest = parcel.digest(b"[executive]\nhousekeeping_s = 5.0\nproduct_levels = 16\n")[:8]
     assert status["digest"] == digest == told(world, "update-activated")[-1]["digest"]

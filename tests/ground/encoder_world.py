@@ -23,15 +23,15 @@ def conv(rng: np.random.Generator, size: int, ins: int, outs: int, **rest: objec
     return Conv(kernel.astype(np.float32), (0.1 * rng.standard_normal(outs)).astype(np.float32), **rest)  # type: ignore[arg-type]
 
 
-def frozen(seed: int = 0, width: int = 8, bands: tuple[str, ...] = BANDS) -> Frozen:
+def frozen(seed: int = 0, width: int = 8, bands: tuple[str, ...] = BANDS, wide: int = 16) -> Frozen:
     """An encoder with each kind of layer: strided, plain, depthwise, and one that adds; a cell is 8 pixels wide."""
     rng = np.random.default_rng(seed)
     layers = (
         conv(rng, 3, len(bands), 8, stride=2),
-        conv(rng, 3, 8, 16, stride=2),
-        conv(rng, 3, 16, 16, groups=16),
-        conv(rng, 1, 16, 16, add=1),
-        conv(rng, 3, 16, 24, stride=2),
+        conv(rng, 3, 8, wide, stride=2),
+        conv(rng, 3, wide, wide, groups=wide),
+        conv(rng, 1, wide, wide, add=1),
+        conv(rng, 3, wide, 24, stride=2),
         conv(rng, 1, 24, width, relu=False),
     )
     std = np.linspace(40, 60, len(bands)).astype(np.float32)
