@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flight.integrity import Seal
 from flight.learn.base import Learner, NotReadyError
 from flight.learn.state import StateError
 
@@ -323,6 +324,33 @@ def every_corrupt_byte_of_a_state_is_noticed(subject: Subject) -> None:
         raise BrokenPromiseError(f"byte {at} of {len(data)} can be changed unnoticed")
 
 
+def arrays_written_in_place_are_named(subject: Subject) -> None:
+    """In `absorbed`, `trained` and `scratch`: flight takes changes of all other arrays for flipped bits."""
+    learner, seal = subject.quick(), Seal()
+
+    def holds(call: str, written: tuple[str, ...]) -> None:
+        paths = tuple(f"learner.{path}" for path in learner.scratch + written)
+        part = seal.renew_after(paths, learner=learner)
+        _hold(not part, f"{call} writes in {part.removeprefix('learner.')}, which is not named")
+
+    for chips in np.array_split(np.arange(len(EARTH.chips)), 6):
+        learner.partial_fit(EARTH.chips[chips], EARTH.bag[chips], number=chips)
+        summaries = learner.summarise(EARTH.chips[chips])
+        holds("partial_fit", learner.absorbed)
+        learner.set_labels(EARTH.table)
+        holds("set_labels", ())
+        learner.train(3)
+        holds("train", learner.trained)
+    while learner.pending_steps:
+        learner.train(5)
+        holds("train", learner.trained)
+    for _ in range(2):
+        learner.predict(EARTH.chips[:3])
+        if summaries is not None:
+            learner.predict_summaries(summaries)
+        holds("predict", ())
+
+
 PROMISES: tuple[Promise, ...] = (
     constructor_stores_its_arguments_and_does_nothing_else, predictions_lie_on_the_simplex,
     learns_more_than_the_mean_label, weights_do_not_depend_on_the_order_of_chips_labels_and_slices,
@@ -335,6 +363,7 @@ PROMISES: tuple[Promise, ...] = (
     overlaps_with_all_weight_on_one_municipality_equal_that_municipality, overlap_weights_matter,
     takes_one_to_thirteen_bands, chips_need_not_be_square, memory_is_reported_and_parameters_counted,
     summaries_predict_nearly_what_the_imagery_does, every_corrupt_byte_of_a_state_is_noticed,
+    arrays_written_in_place_are_named,
 )  # fmt: skip
 
 
