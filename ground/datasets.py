@@ -1,5 +1,7 @@
 """Real and exported imagery from ``.npz`` files, checked in full before anything uses it.
 
+A file may be larger than memory: chips and labels are mapped where they are stored without compression (`ground.npz`).
+
 The schema. N chips, B municipalities (bags), C classes; no pickles.
 
     chips        uint8 (N, height, width, bands)
@@ -58,18 +60,25 @@ UNKNOWN = 255
 MAX_SIDE = 65535
 _TOLERANCE = 1e-3
 _BATCH = 256  # chips at a time
+STORED_BYTES = 1 << 30  # files with more chips than that are not compressed, so that they can be mapped
 
 
 @dataclass(frozen=True)
 class _Truth:
-    """Labels of one task, (N, height, width) or (N,), with 255 unknown, and its table."""
+    """Labels of one task as in the file, (N, height, width) or (N,), the class (256,) that each value is, its table."""
 
     labels: NDArray[np.uint8]
+    classes: NDArray[np.uint8]
     table: NDArray[np.float32]
+
+    def of(self, index: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Labels of chips `index`, 255 unknown."""
+        found: NDArray[np.uint8] = self.classes[self.labels[index]]
+        return found
 
 
 class NpzImagery:
-    """Imagery of an npz file; implements `ground.imagery.Imagery`. All in memory."""
+    """Imagery of an npz file; implements `ground.imagery.Imagery`."""
 
     def __init__(self, path: Path) -> None:
         file = NpzFile(path)
@@ -97,15 +106,20 @@ class NpzImagery:
 
     def labels(self, index: NDArray[np.integer], task: Task) -> NDArray[np.uint8]:
         """True class of each pixel (n, height, width) in `task`; 255 where it is unknown."""
-        labels: NDArray[np.uint8] = self._truth[task.task_id].labels[index]
+        labels = self._truth[task.task_id].of(index)
         if labels.ndim == 1:
             return np.broadcast_to(labels[:, None, None], (len(labels), *self.chip_shape[:2])).copy()
         return labels
 
     def proportions(self, index: NDArray[np.integer], task: Task) -> NDArray[np.float32]:
         """True class proportions (n, n_classes) over the pixels that are known; a NaN row where none is."""
-        labels = self._truth[task.task_id].labels[index].reshape(len(index), -1)
-        counts = np.stack([(labels == c).sum(1) for c in range(len(task.class_names))], axis=1).astype(np.float64)
+        truth, n_classes = self._truth[task.task_id], len(task.class_names)
+        counts = np.zeros((len(index), n_classes))
+        for start in range(0, len(index), _BATCH):
+            part = slice(start, start + _BATCH)
+            labels = truth.of(index[part])
+            labels = labels.reshape(len(labels), -1)
+            counts[part] = np.stack([(labels == c).sum(1) for c in range(n_classes)], axis=1)
         known = counts.sum(1, keepdims=True)
         shares = np.full(counts.shape, np.nan)
         np.divide(counts, known, out=shares, where=known > 0)
@@ -146,9 +160,10 @@ class NpzImagery:
                 classes, table, lut = _classes(file, end, f"class_names{end}", len(self.bag_split))
                 labels = file.take(f"labels{end}", "u", n, *self.chip_shape[:2])
                 n_named = len(file.arrays[f"class_names{end}"])
-                if ((labels >= n_named) & (labels != UNKNOWN)).any():
+                parts = (labels[start : start + _BATCH] for start in range(0, n, _BATCH))
+                if any(((part >= n_named) & (part != UNKNOWN)).any() for part in parts):
                     raise file.error(f"array 'labels{end}' has classes beyond the {n_named} named ones")
-                truths.append((str(names[i - 1]), classes, _Truth(lut[labels], table)))
+                truths.append((str(names[i - 1]), classes, _Truth(labels, lut, table)))
         else:
             truths = self._scene_tasks(file, n)
         self.tasks = tuple(Task(i + 1, name, classes) for i, (name, classes, _) in enumerate(truths))
@@ -163,10 +178,10 @@ class NpzImagery:
         for k in range(self.bags.shape[1]):
             there = self.bags[:, k] >= 0
             np.add.at(counts, (self.bags[there, k], scene[there]), self.weights[there, k].astype(np.float64))
-        derived = _normalised(counts)
+        derived, same = _normalised(counts), np.arange(256, dtype=np.uint8)
         return [
-            ("groups", groups, _Truth(to_group[scene].astype(np.uint8), table)),
-            ("scenes", scenes, _Truth(scene.astype(np.uint8), derived)),
+            ("groups", groups, _Truth(to_group[scene].astype(np.uint8), same, table)),
+            ("scenes", scenes, _Truth(scene.astype(np.uint8), same, derived)),
         ]
 
     def _read_cells(self, file: NpzFile, n: int) -> None:
@@ -304,8 +319,10 @@ def write_npz(path: Path, imagery: Imagery, index: Sequence[int] | NDArray[np.in
             write_array(archive, name, array.shape, array.dtype, [array])
         batches = [index[i : i + _BATCH] for i in range(0, len(index), _BATCH)]
         uint8 = np.dtype(np.uint8)
-        chips = (imagery.chips(batch, scene) for batch in batches)
-        write_array(archive, "chips", (len(index), *imagery.chip_shape), uint8, chips)
+        chips, shape = (imagery.chips(batch, scene) for batch in batches), (len(index), *imagery.chip_shape)
+        compressed = int(np.prod(shape)) <= STORED_BYTES
+        write_array(archive, "chips", shape, uint8, chips, compressed=compressed)
         for i, task in enumerate(imagery.tasks):
             labels = (imagery.labels(batch, task) for batch in batches)
-            write_array(archive, f"labels_{i + 1}" if i else "labels", (len(index), height, width), uint8, labels)
+            name, shape = f"labels_{i + 1}" if i else "labels", (len(index), height, width)
+            write_array(archive, name, shape, uint8, labels, compressed=compressed)

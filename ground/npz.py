@@ -1,7 +1,12 @@
-"""Arrays in and out of ``.npz`` files, without pickles, each checked for dtype and shape as it is taken."""
+"""Arrays in and out of ``.npz`` files, without pickles, each checked for dtype and shape as it is taken.
+
+Large arrays that are stored without compression, as ``np.savez`` does it, are mapped and need no memory. Others are
+read into memory.
+"""
 
 from __future__ import annotations
 
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -13,7 +18,10 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-MAX_BYTES = 8 << 30
+MAX_BYTES = 8 << 30  # of what is read into memory
+MAPPED_BYTES = 1 << 20  # arrays from this size on are mapped where they are stored
+_LOCAL_HEADER = struct.Struct("<4s22xHH")  # of a zip entry: signature, lengths of name and extra field (APPNOTE 4.3.7)
+_READ_BYTES = 1 << 20
 # What zipfile and numpy raise for damaged files: encryption flags and unknown methods are RuntimeErrors, and array
 # headers are parsed as Python literals.
 _UNREADABLE = (
@@ -27,17 +35,12 @@ class DatasetError(ValueError):
 
 
 class NpzFile:
-    """The arrays of one file, all in memory; DatasetError if it cannot be read."""
+    """The arrays of one file, in memory or mapped; DatasetError if it cannot be read."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            with zipfile.ZipFile(path) as archive:
-                size = sum(entry.file_size for entry in archive.infolist())
-            if size > MAX_BYTES:
-                raise ValueError(f"it holds {size} bytes, more than {MAX_BYTES}")
-            with np.load(path, allow_pickle=False) as file:
-                self.arrays: dict[str, NDArray[Any]] = {name: np.asarray(file[name]) for name in file.files}
+            self.arrays = _read(path)
         except FileNotFoundError:
             raise DatasetError(f"{path}: No such file") from None
         except _UNREADABLE as error:
@@ -73,12 +76,59 @@ class NpzFile:
         return array.astype(np.int64)
 
 
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    arrays: dict[str, NDArray[Any]] = {}
+    with zipfile.ZipFile(path) as archive:
+        entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
+        mapped = {
+            name: entry
+            for name, entry in entries.items()
+            if entry.compress_type == zipfile.ZIP_STORED and entry.file_size >= MAPPED_BYTES
+        }
+        size = sum(entry.file_size for name, entry in entries.items() if name not in mapped)
+        if size > MAX_BYTES:
+            raise ValueError(
+                f"compressed arrays hold {size} bytes, more than {MAX_BYTES}: np.savez stores them as they are"
+            )
+        for name, entry in mapped.items():
+            arrays[name] = _mapped(path, archive, entry)
+    with np.load(path, allow_pickle=False) as file:
+        return arrays | {name: np.asarray(file[name]) for name in file.files if name not in mapped}
+
+
+def _mapped(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any]:
+    """The array of an entry that is stored as it is, read once to compare it with its CRC-32."""
+    with archive.open(entry) as file:
+        version = npy.read_magic(file)
+        shape, fortran, dtype = (npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0)(file)
+        begin = file.tell()
+        while file.read(_READ_BYTES):  # the end raises BadZipFile if the check value is another
+            pass
+    expected = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if dtype.hasobject or expected != entry.file_size - begin:
+        raise ValueError(f"array {entry.filename} of shape {shape} and {dtype} does not fit {entry.file_size} bytes")
+    with path.open("rb") as raw:
+        raw.seek(entry.header_offset)
+        signature, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(raw.read(_LOCAL_HEADER.size))
+    if signature != b"PK\x03\x04":
+        raise ValueError(f"array {entry.filename} has no local header")
+    offset = entry.header_offset + _LOCAL_HEADER.size + name_bytes + extra_bytes + begin
+    order = "F" if fortran else "C"
+    return np.memmap(path, dtype, "r", offset, shape, order).view(np.ndarray)
+
+
 def write_array(
-    archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], parts: Iterable[NDArray[Any]]
+    archive: zipfile.ZipFile,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    parts: Iterable[NDArray[Any]],
+    *,
+    compressed: bool = True,
 ) -> None:
     """Write one array from its parts along the first axis, with a fixed date: equal imagery makes equal files."""
     entry = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
-    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.compress_type = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
     with archive.open(entry, "w", force_zip64=True) as file:
         header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": tuple(shape)}
         npy.write_array_header_1_0(file, header)

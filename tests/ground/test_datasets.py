@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -208,6 +210,54 @@ def test_exported_imagery_reads_back_as_it_was(path: Path) -> None:
         assert np.array_equal(back.labels(index, task), imagery.labels(index, task))
         assert np.allclose(back.table(task), imagery.table(task))
         assert np.allclose(back.proportions(index, task), imagery.proportions(index, task))
+
+
+def test_a_large_export_is_stored_so_that_it_can_be_mapped_and_reads_back_as_it_was(
+    path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("ground.datasets.STORED_BYTES", 0)
+    monkeypatch.setattr("ground.npz.MAPPED_BYTES", 0)
+    imagery, index = Generated(), np.arange(N)
+    write_npz(path, imagery, index, scene=5)
+    back = open_imagery(path)
+    assert isinstance(back._chips.base, np.memmap)
+    assert np.array_equal(back.chips(index), imagery.chips(index, 5))
+    for task in imagery.tasks:
+        assert np.array_equal(back.labels(index, task), imagery.labels(index, task))
+
+
+_READER = """
+import resource, sys
+import numpy as np
+from pathlib import Path
+from ground.datasets import open_imagery
+size = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmData")) << 10
+resource.setrlimit(resource.RLIMIT_DATA, (size + (40 << 20),) * 2)
+imagery = open_imagery(Path(sys.argv[1]))
+print(sum(int(imagery.chips(np.arange(i, i + 64)).sum()) for i in range(0, imagery.n_chips, 64)))
+print(imagery.proportions(np.arange(imagery.n_chips), imagery.tasks[0]).sum())
+"""
+
+
+def test_a_file_larger_than_the_memory_there_is_can_be_read(path: Path) -> None:
+    n = 640  # 66 MB of chips, 22 MB of labels; 40 MB may be taken
+    bag = np.arange(n, dtype=np.int32) % BAGS
+    changes = {"bag": bag, "split": arrays()["bag_split"][bag], "labels": np.zeros((n, 184, 184), np.uint8)}
+    np.savez(path, **arrays(chips=np.ones((n, 184, 184, 3), np.uint8), **changes))
+    done = subprocess.run([sys.executable, "-c", _READER, path], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(n * 184 * 184 * 3), f"{n:.1f}"]
+
+
+@pytest.mark.parametrize("at", [0.5, 0.95])
+def test_a_changed_byte_of_a_mapped_array_is_noticed(path: Path, monkeypatch: Any, at: float) -> None:
+    monkeypatch.setattr("ground.npz.MAPPED_BYTES", 1000)
+    np.savez(path, **arrays())
+    data = bytearray(path.read_bytes())
+    begin = data.index(b"chips.npy")
+    data[begin + int(at * arrays()["chips"].nbytes)] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DatasetError, match="Bad CRC-32"):
+        open_imagery(path)
 
 
 def test_equal_exports_are_equal_files_and_a_failed_one_leaves_nothing(path: Path) -> None:
