@@ -41,8 +41,8 @@ class Way(StrEnum):
 def show(
     file: File,
     keys: Keys = None,
-    start_s: Annotated[float, typer.Option("--from", help="From this mission time on [s].")] = 0.0,
-    end_s: Annotated[float, typer.Option("--to", help="Before this mission time [s].")] = float("inf"),
+    start_s: Annotated[float, typer.Option("--from", help="From this mission time on \\[s].")] = 0.0,
+    end_s: Annotated[float, typer.Option("--to", help="Before this mission time \\[s].")] = float("inf"),
     direction: Annotated[Way | None, typer.Option(help="Frames of this direction alone.")] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -64,17 +64,17 @@ def send(
     bind: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where this entity listens; port 0 is any.")] = ":0",
     entity: Annotated[int, typer.Option(min=0, help="Entity id of this end.")] = 1,
     remote: Annotated[int, typer.Option(min=0, help="Entity id of the remote end.")] = 2,
-    id_bytes: Annotated[int | None, typer.Option(min=1, max=8, help="Length of entity ids.  [shortest]")] = None,
+    id_bytes: Annotated[int | None, typer.Option(min=1, max=8, help="Length of entity ids.  \\[shortest]")] = None,
     number: Annotated[int | None, typer.Option(min=0, help="Transaction sequence number.  [Unix time]")] = None,
-    number_bytes: Annotated[int | None, typer.Option(min=1, max=8, help="Length of the number.  [shortest]")] = None,
-    name: Annotated[str | None, typer.Option("--as", help="Name at the destination.  [the same]")] = None,
+    number_bytes: Annotated[int | None, typer.Option(min=1, max=8, help="Length of the number.  \\[shortest]")] = None,
+    name: Annotated[str | None, typer.Option("--as", help="Name at the destination.  \\[the same]")] = None,
     checksum_type: Annotated[
         str, typer.Option("--checksum", help=f"Of the file: {', '.join(checksum.NAMES)}.")
     ] = "crc-32",
     crc: Annotated[bool, typer.Option(help="A CRC on every PDU.")] = False,
     large: Annotated[bool, typer.Option(help="64-bit sizes and offsets.")] = False,
     pdu_bytes: PduBytes = 1024,
-    rate_bps: Annotated[float, typer.Option(min=100, help="Greatest rate of PDUs [bit/s].")] = 1e7,
+    rate_bps: Annotated[float, typer.Option(min=100, help="Greatest rate of PDUs \\[bit/s].")] = 1e7,
     prompt: Annotated[bool, typer.Option(help="Ask for NAKs with Prompt PDUs once the EOF is acknowledged.")] = False,
     ack_timeout: AckTimeout = 1.0,
     ack_limit: AckLimit = 10,
@@ -144,13 +144,13 @@ def receive(
     at: Annotated[str, typer.Option("--udp", metavar="HOST:PORT", help="Where this entity listens.")],
     directory: Annotated[Path, typer.Option("--dir", help="Where files go.", exists=True, file_okay=False)],
     reply_to: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Where replies go.  [to where PDUs come from]")
+        str | None, typer.Option(metavar="HOST:PORT", help="Where replies go.  \\[to where PDUs come from]")
     ] = None,
-    entity: Annotated[int | None, typer.Option(min=0, help="Entity id of this end.  [any]")] = None,
+    entity: Annotated[int | None, typer.Option(min=0, help="Entity id of this end.  \\[any]")] = None,
     count: Annotated[int, typer.Option(min=0, help="Stop after so many transactions; 0 for no end.")] = 0,
     timeout: Annotated[float, typer.Option(min=0, help="Stop after so many seconds; 0 for no end.")] = 0.0,
     deferred: Annotated[bool, typer.Option(help="Report gaps only from the end of the file on.")] = False,
-    nak_delay: Annotated[float, typer.Option(min=0, max=3600, help="Age of a gap that is reported [s].")] = 0.2,
+    nak_delay: Annotated[float, typer.Option(min=0, max=3600, help="Age of a gap that is reported \\[s].")] = 0.2,
     pdu_bytes: PduBytes = 1024,
     ack_timeout: AckTimeout = 1.0,
     ack_limit: AckLimit = 10,

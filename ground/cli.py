@@ -241,7 +241,7 @@ def _task(imagery: NpzImagery, name: str | None) -> Task:
 def labels_export(
     dataset: Dataset,
     out: Out,
-    task: Annotated[str | None, typer.Option(help="Name or number of the task.  [the first]")] = None,
+    task: Annotated[str | None, typer.Option(help="Name or number of the task.  \\[the first]")] = None,
     split: Annotated[Split, typer.Option(help="Municipalities whose rows are written.")] = Split.train,
 ) -> None:
     """Write the label table of a dataset as CSV."""

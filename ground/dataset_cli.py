@@ -80,14 +80,14 @@ def build_(
     scale: Annotated[
         str | None, typer.Option(help="Limits that become 0 and 255: P2:P98, 0:3000, none.  [P2:P98; uint8: none]")
     ] = None,
-    chip_m: Annotated[float, typer.Option(min=1, help="Side of a chip [m].")] = 960.0,
+    chip_m: Annotated[float, typer.Option(min=1, help="Side of a chip \\[m].")] = 960.0,
     chip_px: Annotated[int, typer.Option(min=8, max=1024, help="Side of a chip in pixels.")] = 96,
     crs: Annotated[str, typer.Option(help="CRS of the grid, projected, in metres; auto picks UTM or LAEA.")] = "auto",
     bounds: Annotated[str | None, typer.Option(help="WEST,SOUTH,EAST,NORTH in the grid's CRS.")] = None,
     clouds: Annotated[
         list[str] | None, typer.Option(help="Cloud mask, a raster; or SCL, the classification of .SAFE; repeated.")
     ] = None,
-    cloud_values: Annotated[str | None, typer.Option(help="Values of masks that are clouds, 3,8,9.  [not 0]")] = None,
+    cloud_values: Annotated[str | None, typer.Option(help="Values of masks that are clouds, 3,8,9.  \\[not 0]")] = None,
     nodata: Annotated[float | None, typer.Option(help="Nodata value, where the files do not say it.")] = None,
     resampling: Annotated[Resampling, typer.Option(help="How pixels are reprojected.")] = Resampling.bilinear,
     min_valid: Annotated[float, typer.Option(min=0, max=1, help="Share of a chip's pixels that must be known.")] = 0.9,
@@ -99,7 +99,7 @@ def build_(
         SplitBy.municipality
     ),
     parts: Annotated[str, typer.Option(help="Parts of training, validation and test.")] = "70:15:15",
-    block_km: Annotated[float, typer.Option(min=0.1, help="Side of a block, with --split block [km].")] = 20.0,
+    block_km: Annotated[float, typer.Option(min=0.1, help="Side of a block, with --split block \\[km].")] = 20.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the split.")] = 0,
     name_field: Annotated[str | None, typer.Option(help="Field that holds their names.")] = None,
     layer: Annotated[str | None, typer.Option(help="Layer, where the file has several.")] = None,
@@ -183,7 +183,7 @@ def from_llpeo(
     directory: Annotated[Path, typer.Argument(help="Unpacked record: splits.csv, data/*.pkl.", file_okay=False)],
     out: Out,
     classes: Annotated[
-        str | None, typer.Option(help="esaworldcover, humanpop, or groups: 0+7,1,2+3.  [by the directory's name]")
+        str | None, typer.Option(help="esaworldcover, humanpop, or groups: 0+7,1,2+3.  \\[by the directory's name]")
     ] = None,
     partition: Annotated[str, typer.Option(help="Which municipalities: communes, or another partition.")] = "communes",
     as_json: AsJson = False,

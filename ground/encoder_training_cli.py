@@ -48,12 +48,12 @@ Batch = Annotated[int, typer.Option(min=2, help="Chips a step.")]
 Rate = Annotated[float, typer.Option(min=1e-6, max=1.0, help="Greatest learning rate.")]
 Decay = Annotated[float, typer.Option(min=0, max=1, help="AdamW's weight decay.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of weights, batches and views.")]
-Crop = Annotated[int, typer.Option("--crop", min=16, help="Side of a view [pixels], a multiple of 8.")]
+Crop = Annotated[int, typer.Option("--crop", min=16, help="Side of a view \\[pixels], a multiple of 8.")]
 Near = Annotated[
     int, typer.Option("--near", min=0, help="Most pixels between two views of a chip; 0: any.  For mixed chips.")
 ]
-Light = Annotated[float, typer.Option(min=0, max=2, help="Spread of brightness [standard deviations].")]
-Colour = Annotated[float, typer.Option(min=0, max=2, help="Spread of each band's brightness [the same].")]
+Light = Annotated[float, typer.Option(min=0, max=2, help="Spread of brightness \\[standard deviations].")]
+Colour = Annotated[float, typer.Option(min=0, max=2, help="Spread of each band's brightness \\[the same].")]
 Contrast = Annotated[float, typer.Option(min=0, max=1, help="Spread of the contrast's logarithm.")]
 Options = Annotated[
     list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help="Option of the recipe; repeated.")
@@ -150,10 +150,10 @@ def freeze(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of pretrain or distil.", dir_okay=False)],
     chips: Chips,
     out: Out,
-    name: Annotated[str | None, typer.Option(help="Name of the encoder.  [that of OUT]")] = None,
-    bands: Annotated[str | None, typer.Option(help="Names of the bands: red,green,blue.  [band1,band2,...]")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the encoder.  \\[that of OUT]")] = None,
+    bands: Annotated[str | None, typer.Option(help="Names of the bands: red,green,blue.  \\[band1,band2,...]")] = None,
     width: Annotated[
-        int | None, typer.Option(min=1, help="Components of an embedding that are kept.  [all of the network]")
+        int | None, typer.Option(min=1, help="Components of an embedding that are kept.  \\[all of the network]")
     ] = None,
     split: Split = Part.train,
     as_json: AsJson = False,

@@ -29,7 +29,7 @@ def from_polygons(
     id_field: Annotated[str, typer.Option(help="Field that holds the municipality codes.")],
     name_field: Annotated[str | None, typer.Option(help="Field that holds their names.")] = None,
     layer: Annotated[str | None, typer.Option(help="Layer, where the file has several.")] = None,
-    chip_m: Annotated[float, typer.Option(min=1, help="Side of a chip [m].")] = 960.0,
+    chip_m: Annotated[float, typer.Option(min=1, help="Side of a chip \\[m].")] = 960.0,
     crs: Annotated[str, typer.Option(help="CRS of the grid, projected, in metres; auto picks UTM or LAEA.")] = "auto",
     source_crs: Annotated[str | None, typer.Option(help="CRS of the file, where it says none or a wrong one.")] = None,
     bounds: Annotated[str | None, typer.Option(help="WEST,SOUTH,EAST,NORTH in the grid's CRS.")] = None,
@@ -77,7 +77,7 @@ def export_maps(
     out: Annotated[Path, typer.Option("--out", "-o", help="Directory to write to.", file_okay=False)],
     format_: Annotated[Format, typer.Option("--format", help="Format of the maps.")] = Format.geotiff,
     georef_file: Annotated[
-        Path | None, typer.Option("--region-georef", help="Where the grid lies.  [beside the region file]")
+        Path | None, typer.Option("--region-georef", help="Where the grid lies.  \\[beside the region file]")
     ] = None,
     made_up: Annotated[
         bool, typer.Option("--made-up", help="The grid lies nowhere: write an engineering CRS.")

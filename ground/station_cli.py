@@ -100,14 +100,14 @@ def station(
     bind: Annotated[bool, typer.Option("--bind", help="Listen there, for a bench without a radio between.")] = False,
     config: Annotated[Path | None, typer.Option(help="The spacecraft's configuration (TOML); link is used.")] = None,
     passes: Annotated[
-        Path | None, typer.Option(help="Passes (TOML): [[passes]], aos, los.  [always in contact]")
+        Path | None, typer.Option(help="Passes (TOML): \\[\\[passes]], aos, los.  \\[always in contact]")
     ] = None,
     spool: Annotated[Path | None, typer.Option(help="Directory that orders come through.  [STATE/spool]")] = None,
     capture: Annotated[Path | None, typer.Option(help="Write every frame, both ways, to this pcapng file.")] = None,
     capture_mb: Annotated[int, typer.Option(min=1, max=1 << 16, help="Where a capture ends.")] = 64,
     certificate: Annotated[Path | None, typer.Option(help="Own CurveZMQ certificate, *.key_secret.")] = None,
     peer: Annotated[Path | None, typer.Option(help="Public certificate of the other end, *.key.")] = None,
-    epoch: Annotated[float | None, typer.Option(help="Start of mission time [Unix s].  [first start]")] = None,
+    epoch: Annotated[float | None, typer.Option(help="Start of mission time [Unix s].  \\[first start]")] = None,
     rate: Annotated[float, typer.Option(min=0.01, help="Mission seconds a wall second.")] = 1.0,
 ) -> None:
     """Run a ground station until it is interrupted; `swath-ground command ... --spool` and `spool` give it orders."""

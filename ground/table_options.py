@@ -32,19 +32,19 @@ class Decimal(StrEnum):
 
 Tolerance = Annotated[float, typer.Option(min=0, max=0.49, help="How far from its whole a row may sum.")]
 UnitsOption = Annotated[Units, typer.Option(help="What cells are: parts of 1, of 100, or of any whole.")]
-DecimalOption = Annotated[Decimal | None, typer.Option(help="Decimal mark.  [seen in the cells]")]
+DecimalOption = Annotated[Decimal | None, typer.Option(help="Decimal mark.  \\[seen in the cells]")]
 Other = Annotated[str | None, typer.Option(help="Class that takes what the others leave of the whole.")]
 Total = Annotated[str | None, typer.Option(help="Column with the whole of each row, where it has one.")]
-Classes = Annotated[list[str] | None, typer.Option("--class", help="Column that is a class.  [all]")]
+Classes = Annotated[list[str] | None, typer.Option("--class", help="Column that is a class.  \\[all]")]
 Ignore = Annotated[list[str] | None, typer.Option(help="Column to leave out.")]
 Missing = Annotated[list[str] | None, typer.Option(help="Further mark for values that are not known.")]
-CodeColumn = Annotated[str | None, typer.Option(help="Column of codes.  [code, id and the like, or first]")]
+CodeColumn = Annotated[str | None, typer.Option(help="Column of codes.  \\[code, id and the like, or first]")]
 ByName = Annotated[bool, typer.Option("--by-name", help="Rows go by the names of municipalities.")]
 ZeroPad = Annotated[int, typer.Option(min=0, max=64, help="Digits of a code; restores leading zeros.")]
-Delimiter = Annotated[str | None, typer.Option(help="What stands between columns of a CSV.  [seen]")]
+Delimiter = Annotated[str | None, typer.Option(help="What stands between columns of a CSV.  \\[seen]")]
 Encoding = Annotated[str, typer.Option(help="Text encoding of a CSV.")]
-HeaderRow = Annotated[int | None, typer.Option(min=1, help="Line of the header.  [first not empty]")]
-SheetName = Annotated[str | None, typer.Option(help="Sheet of a workbook.  [the only one]")]
+HeaderRow = Annotated[int | None, typer.Option(min=1, help="Line of the header.  \\[first not empty]")]
+SheetName = Annotated[str | None, typer.Option(help="Sheet of a workbook.  \\[the only one]")]
 
 
 def label_options(
