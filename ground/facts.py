@@ -40,7 +40,7 @@ def show(title: str, facts: dict[str, Any], as_json: bool) -> None:
     table = Table(show_header=False)
     for name, value in facts.items():
         for key, entry in value.items() if isinstance(value, dict) else [("", value)]:
-            label = f"{name.replace('_', ' ')} {key}".strip()
+            label = f"{name} {key}".replace("_", " ").strip()
             text = f"{entry:,.4g}" if isinstance(entry, float) else ", ".join(map(str, np.atleast_1d(entry).tolist()))
             table.add_row(escape(label), escape(text))
     Console().print(table)

@@ -124,7 +124,13 @@ class _Rows:
             return ()
         more = f" and {len(self.suppressed) - 10} more" if len(self.suppressed) > 10 else ""
         shown = ", ".join(self.suppressed[:10])
-        return (f"{len(self.suppressed)} rows have a value that is not known, and are missing: {shown}{more}",)
+        n = len(self.suppressed)
+        told = (
+            "1 row has a value that is not known, and is missing"
+            if n == 1
+            else (f"{n} rows have a value that is not known, and are missing")
+        )
+        return (f"{told}: {shown}{more}",)
 
     def _row(self, entry: Entry, code: str) -> list[float] | None:
         """Proportions of a row; None if it is missing, or wrong."""

@@ -159,7 +159,7 @@ def _told(
         "corner_m": [grid.x0_m, grid.y0_m],
         "chip_m": grid.chip_m,
         "covered_km2": round(float(np.minimum(total, 1).sum()) * grid.chip_m**2 / 1e6, 3),
-        "overlapping_km2": round(overlapping_km2, 6),
+        "polygons_overlapping_km2": round(overlapping_km2, 6),
         "municipalities_without_a_chip": int((~has_chip).sum()),
         "chips_with_more_than_four": crowded,
         "greatest_share_dropped": round(float(dropped.max()), 4),

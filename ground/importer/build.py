@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,11 @@ def _build(options: BuildOptions, out: Path, progress: Progress) -> Built:
     seen = _seen(imagery, mapped)
     notes = [*mapped.notes, *(table.notes if table is not None else ()), *(truth.notes() if truth is not None else ())]
     facts = _settle(imagery, options, table, classes, mapped, seen, notes)
-    facts = {"scenes": len(scenes), "bands": [_told(band) for band in scenes[0].bands], **facts}
+    facts = {
+        "scenes": len(scenes),
+        "bands": [_told(band, asked) for band, asked in zip_longest(scenes[0].bands, options.bands, fillvalue="")],
+        **facts,
+    }
     facts |= {"limits_of_scale": scale.facts() or "as it is", **mapped.facts}
     picture = check_picture(imagery, mapped, t, truth is not None)
     files = [*write_region(mapped, out.with_suffix(".bin")), out.with_suffix(".png"), out.with_suffix(".json"), out]
@@ -330,8 +335,10 @@ def _settle(
     little = (seen < options.min_seen) & (seen > 0) & ~np.isnan(rows[:, 0])
     if little.any():
         told = listed([f"{imagery.codes[i]} ({seen[i]:.0%})" for i in np.flatnonzero(little)])
-        why = "what their rows say is mostly elsewhere, so they are missing (--min-seen)"
-        notes.append(f"{int(little.sum())} municipalities are seen by less than {options.min_seen:.0%}: {told}; {why}")
+        why = "a row that is mostly about other land is missing (--min-seen)"
+        notes.append(
+            f"of {int(little.sum())} municipalities less than {options.min_seen:.0%} is on chips: {told}; {why}"
+        )
         rows[little] = np.nan
     centres = shapely.get_coordinates(shapely.point_on_surface(mapped.polygons.geometry))
     chips = imagery.chips_of()
@@ -343,8 +350,9 @@ def _settle(
     facts: dict[str, Any] = {
         "chips": imagery.n_chips,
         "municipalities": {
+            "in_all": len(chips),
             "with_chips": int((chips > 0).sum()),
-            **{n: int(((split == i) & (chips > 0)).sum()) for n, i in _SPLITS.items()},
+            **{n: int((split == i).sum()) for n, i in _SPLITS.items()},
         },
         "rows": int(known.sum()),
         "classes": list(names),
@@ -359,8 +367,9 @@ def _settle(
 _SPLITS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
 
 
-def _told(band: Band) -> str:
-    return f"{band.path.name} band {band.index}" + (f" {band.offset:+d}" if band.offset else "")
+def _told(band: Band, asked: str) -> str:
+    name = "" if asked.isdigit() or not asked else f"{asked}: "
+    return f"{name}{band.path.name} band {band.index}" + (f" {band.offset:+d}" if band.offset else "")
 
 
 def _told_whole(options: BuildOptions, facts: dict[str, Any], notes: list[str]) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def test_a_row_with_a_suppressed_cell_is_missing_and_that_is_said(tmp_path: Path
     text = f"code,a,b\n01001,0.5,0.5\n28079,{mark},0.4\n"
     table = read(tmp_path / "t.csv", text, missing=("x?",))
     assert np.isnan(table.proportions[1]).all() and table.proportions[0].tolist() == [0.5, 0.5]
-    assert table.notes == ("1 rows have a value that is not known, and are missing: 28079",)
+    assert table.notes == ("1 row has a value that is not known, and is missing: 28079",)
 
 
 def test_missing_values_of_parquet_and_excel_are_missing(tmp_path: Path) -> None:
@@ -378,7 +378,7 @@ def test_the_command_packs_a_messy_table_and_says_what_is_missing(tmp_path: Path
     arguments = ["labels", "pack", path, "-o", out, "--units", "percent", "--other", "resto", "--header-row", "3"]
     result = CliRunner().invoke(app, [str(a) for a in arguments])
     assert result.exit_code == 0, result.output
-    assert "1 rows have a value that is not known, and are missing: 28079" in result.stderr
+    assert "1 row has a value that is not known, and is missing: 28079" in result.stderr
     decoded = labelset.unpack(out.read_bytes(), LinkConfig())
     assert decoded.classes == ("bosque", "cultivo", "resto") and decoded.missing.tolist() == [False, True]
 

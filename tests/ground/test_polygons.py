@@ -151,7 +151,7 @@ def test_overlapping_polygons_are_named_with_their_common_area(tmp_path: Path) -
     shapes = [shapely.box(X0, Y0, X0 + 3_000, Y0 + 3_000), shapely.box(X0 + 2_000, Y0, X0 + 5_000, Y0 + 3_000)]
     found = mapped(save(tmp_path / "m.gpkg", shapes), crs=UTM)
     assert any("00000 and 00001 (3 km2)" in note for note in found.notes)
-    assert found.facts["overlapping_km2"] == pytest.approx(3.0, rel=1e-6)
+    assert found.facts["polygons_overlapping_km2"] == pytest.approx(3.0, rel=1e-6)
 
 
 def test_features_that_share_a_code_are_joined_only_when_asked(tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_the_command_writes_region_georeference_polygons_and_picture(tmp_path: P
     decoded = region_codec.unpack(out.read_bytes(), LinkConfig())
     facts, georef = json.loads(result.stdout), read_georef(tmp_path / "r.georef.json")
     assert (georef.rows, georef.cols, georef.region_id) == (decoded.rows, decoded.cols, decoded.region_id)
-    assert facts["municipalities"] == 9 and facts["overlapping_km2"] == 0
+    assert facts["municipalities"] == 9 and facts["polygons_overlapping_km2"] == 0
     kept = geopandas.read_parquet(tmp_path / "r.municipalities.parquet")
     assert kept.code.tolist() == list(decoded.codes) and kept.crs.to_epsg() == 32630
     with pytest.warns(rasterio.errors.NotGeoreferencedWarning), rasterio.open(picture) as image:
