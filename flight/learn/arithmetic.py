@@ -94,7 +94,9 @@ class Arithmetic:
 
     def describe(self, lattice: Lattice) -> NDArray[np.float32]:
         """Descriptions (n, m) of chips from the codes of their cells (`flight.learn.context`)."""
-        return np.concatenate([context.describe(lattice.cells(i)) for i in range(len(lattice.codes))])
+        return np.concatenate(
+            [context.describe(lattice.cells(i), lattice.correlated) for i in range(len(lattice.codes))]
+        )
 
     def proportions(
         self, phi: NDArray[np.float32], weights: NDArray[np.float32], chip: NDArray[np.float32]
@@ -188,8 +190,8 @@ class CompiledArithmetic(Arithmetic):
 
     def describe(self, lattice: Lattice) -> NDArray[np.float32]:
         """Descriptions (n, m) of chips from the codes of their cells (`flight.learn.context`)."""
-        codes, some = lattice.codes, context.correlated(lattice.k)
-        out = np.empty((len(codes), context.length(lattice.k)), np.float32)
+        codes, some = lattice.codes, lattice.correlated
+        out = np.empty((len(codes), context.length(lattice.k, len(some))), np.float32)
         work = np.empty((lattice.k + 1) * whole(lattice.n_cells) + whole(lattice.k), np.float32)
         self._kernels.describe(
             codes, lattice.scale, lattice.low, some, out, work,

@@ -171,7 +171,7 @@ class CompiledInputs(NamedTuple):
         return loss._replace(matching=padded(loss.matching)) if isinstance(loss, mixnet.Matched) else loss
 
     def objective(
-        self, x: NDArray[np.float64], loss: mixnet.ChipLoss, penalty: float
+        self, x: NDArray[np.float64], loss: mixnet.ChipLoss, penalty: float, sure: float = mixnet.ENTROPY
     ) -> tuple[float, NDArray[np.float64]]:
         """See `flight.learn.mixnet.Inputs.objective`."""
         gradient = np.empty(self.n_weights)
@@ -181,6 +181,6 @@ class CompiledInputs(NamedTuple):
         matching, weight = (loss.matching, loss.weight) if isinstance(loss, mixnet.Matched) else (none, none)
         value = self.kernels.objective(
             *given, matching, loss.target, weight, gradient, self.scratch,
-            *sizes, len(weight), mixnet.ENTROPY, penalty,
+            *sizes, len(weight), sure, penalty,
         )  # fmt: skip
         return float(value), gradient

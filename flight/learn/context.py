@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,23 +13,23 @@ from flight.learn.lattice import spread
 if TYPE_CHECKING:
     from flight.learn.arithmetic import Arithmetic
 
-MAX_AXES = 100
 _MAX_CORRELATED = 28  # statistics whose correlations are taken; all of three bands'
+_MAX_COMPONENTS = 32  # of an encoder's embedding, whose correlations are taken instead
 _LEAST_VARIANCE = 1e-4
 _LEAST = 1e-3
+_MOST = 1024  # descriptions in work at a time, and those that axes are found of, evenly spread
 
 
-def describe(cells: NDArray[np.float32]) -> NDArray[np.float32]:
+def describe(cells: NDArray[np.float32], some: NDArray[np.int64]) -> NDArray[np.float32]:
     """Statistics of cells (n, n_cells, k) to descriptions (n, m) of their chips.
 
-    Means and logarithms of standard deviations of all k, then the correlations of up to 28 of them, evenly spread.
+    Means and logarithms of standard deviations of all k, then the correlations of `some` of them.
     """
-    n, n_cells, k = cells.shape
+    n, n_cells = cells.shape[:2]
     mean = cells.mean(axis=1)
     x = cells - mean[:, None]
     deviation = np.sqrt(np.maximum(np.einsum("nij,nij->nj", x, x) / np.float32(n_cells), np.float32(_LEAST_VARIANCE)))
     x /= deviation[:, None]
-    some = correlated(k)
     rows, cols = np.triu_indices(len(some), 1)
     correlations = np.empty((n, len(rows)), np.float32)
     for i, chip in enumerate(x[:, :, some]):
@@ -36,15 +37,28 @@ def describe(cells: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate([mean, np.log(deviation), correlations], axis=1)
 
 
-def correlated(k: int) -> NDArray[np.int64]:
-    """Which of `k` statistics have their correlations taken, ascending."""
+def correlated(k: int, n_components: int = 0) -> NDArray[np.int64]:
+    """Which of `k` statistics have their correlations taken, ascending: up to 28 of them, evenly spread.
+
+    Of those with an encoder, whose embedding is the last `n_components`: up to 32 of these, its first.
+    """
+    if n_components:
+        return np.arange(k - n_components, k - n_components + min(n_components, _MAX_COMPONENTS))
     return spread(k, _MAX_CORRELATED)
 
 
-def length(k: int) -> int:
-    """Length of a description of `k` statistics."""
-    correlated = min(k, _MAX_CORRELATED)
-    return 2 * k + correlated * (correlated - 1) // 2
+def length(k: int, n_some: int) -> int:
+    """Length of a description of `k` statistics, with the correlations of `n_some` of them."""
+    return 2 * k + n_some * (n_some - 1) // 2
+
+
+def limits(
+    low: NDArray[np.floating], top: NDArray[np.floating], n_some: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The least and greatest value (m,) of each part of a description of statistics between `low` and `top` (k,)."""
+    pairs = np.ones(n_some * (n_some - 1) // 2)
+    least = np.full(len(low), 0.5 * math.log(_LEAST_VARIANCE))
+    return np.concatenate([low, least, -pairs]), np.concatenate([top, np.log((top - low) / 2), pairs])
 
 
 class Axes(NamedTuple):
@@ -52,19 +66,22 @@ class Axes(NamedTuple):
 
     Attributes:
         centre: (m,), mean description.
-        basis: (m, n_axes); (description - centre) @ basis has unit variance along each axis.
+        basis: (m, n_axes); (description - centre) @ basis are places.
     """
 
     centre: NDArray[np.float64]
     basis: NDArray[np.float64]
 
 
-def axes(descriptions: NDArray[np.float32], n_axes: int, arithmetic: Arithmetic) -> tuple[Axes, NDArray[np.float64]]:
+def axes(
+    descriptions: NDArray[np.float32], n_axes: int, arithmetic: Arithmetic, graded: bool = False
+) -> tuple[Axes, NDArray[np.float64]]:
     """Up to `n_axes` principal axes of `descriptions` (n, m), fewer than n and up to m, and places (n, n_axes) there.
 
+    Along each axis, places have unit variance; if `graded`, the root of the share of the axis in the greatest one's.
     No label is used.
     """
-    x = descriptions.astype(np.float64)
+    x = descriptions[:: -(-len(descriptions) // _MOST)].astype(np.float64)
     centre = arithmetic.mean(x)
     x -= centre
     scale = np.sqrt(arithmetic.mean(x * x)) + _LEAST
@@ -75,7 +92,12 @@ def axes(descriptions: NDArray[np.float32], n_axes: int, arithmetic: Arithmetic)
     del x  # for the search of axes, where training takes most memory
     values, Q = arithmetic.greatest(gram, count, overwrite=True)
     del gram
-    turn = Q / (np.sqrt(np.maximum(values, 0.0)) + _LEAST)
-    x = descriptions - centre
-    x /= scale
-    return Axes(centre, turn / scale[:, None]), arithmetic.product(x, turn)
+    root = np.sqrt(np.maximum(values, 0.0))
+    turn = Q / ((np.sqrt(root * root[-1:]) if graded else root) + _LEAST)
+    places = np.empty((len(descriptions), count))
+    for start in range(0, len(places), _MOST):
+        some = slice(start, start + _MOST)
+        x = descriptions[some] - centre
+        x /= scale
+        places[some] = arithmetic.product(x, turn)
+    return Axes(centre, turn / scale[:, None]), places

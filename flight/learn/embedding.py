@@ -21,7 +21,8 @@ KNOTS = 0.5
 class Embedding:
     """phi(z) = [max(0, W z + a), z] of each cell's features z, W ~ N(0, 1/K) and a ~ U(-1/2, 1/2) from a seed.
 
-    Columns of W are orthogonal, K at a time: Yu et al., "Orthogonal random features" (2016).
+    Columns of W are orthogonal, K at a time: Yu et al., "Orthogonal random features" (2016). With an encoder, half of
+    the units see what it says and nothing else, the others the rest.
 
     Attributes:
         n_out: length of an embedding, units and features together.
@@ -35,7 +36,7 @@ class Embedding:
         self.features, self.n_units = features, n_units
         self.n_out = n_units + features.n_features
         rng = generator(seed, _STREAM)
-        self._W = _directions(features.n_features, n_units, rng, arithmetic).astype(np.float32)
+        self._W = _weights(features, n_units, rng, arithmetic).astype(np.float32)
         self._a = rng.uniform(-KNOTS, KNOTS, n_units).astype(np.float32)
         self._phi: NDArray[np.float32] | None = None
         self._top, self._low = self._ranges()
@@ -120,6 +121,18 @@ class Embedding:
         units += 2.5 * np.sqrt(np.square(self._W[self.features.kinds == 3], dtype=np.float64).sum(axis=0))
         low = np.concatenate([np.zeros(self.n_units), self.features.low])
         return np.concatenate([units, self.features.top]), low
+
+
+def _weights(
+    features: CellFeatures, n_units: int, rng: np.random.Generator, arithmetic: Arithmetic
+) -> NDArray[np.float64]:
+    """W (n_features, n_units)."""
+    n_seeing = n_units // 2 if features.grid.width else 0
+    W = np.zeros((features.n_features, n_units))
+    W[: features.n_own, n_seeing:] = _directions(features.n_own, n_units - n_seeing, rng, arithmetic)
+    if n_seeing:
+        W[features.n_own :, :n_seeing] = _directions(features.grid.width, n_seeing, rng, arithmetic)
+    return W
 
 
 def _directions(n_features: int, n_units: int, rng: np.random.Generator, arithmetic: Arithmetic) -> NDArray[np.float64]:

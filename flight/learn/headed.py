@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flight.learn import checks, context, lbfgs, mixnet, ridge
+from flight.learn import checks, context, kept, lbfgs, mixnet, ridge
 from flight.learn.base import NotReadyError
 from flight.learn.compiled import CompiledInputs
+from flight.learn.counter import splitmix64
 from flight.learn.lattice import Lattice
 from flight.learn.pool import Municipalities, PooledMoments
 from flight.learn.records import Records
@@ -19,12 +21,45 @@ from flight.learn.state import StateError, take
 
 MAX_PARAMETERS = 8000
 MAX_RESERVOIR = 512
+_MAX_PAIRS = 1 << 20  # of chips and municipalities in training: 8 MB for a number of each
 _LEAN = 4.0  # what a difference of 1 in the closed form's proportions adds to a score
-_CONTEXT = 0.05  # units of score that the penalty takes a standard deviation along an axis of chips for
 _LEAST_SHARE = 1e-3  # of a class in the prior
 _SHARPNESS = 1.5  # a head fitted to means makes cells too alike
 _MIN_VALUES = 8
-_MAX_FEATURES = 128
+
+
+class Design(NamedTuple):
+    """How a head is made.
+
+    Attributes:
+        chips: how many are kept, for each that `reservoir` says; fewer are trained on where many municipalities count.
+        kept: what of them.
+        n_features: of a cell, at most.
+        n_axes: of chips, at most.
+        graded: whether axes along which chips differ less count less.
+        context: units of score that the penalty takes a standard deviation along an axis of chips for.
+        growing: whether that is for 1,024 chips, and grows with the root of their number, as a prior's weight does.
+        sure: weight of the entropy of cells.
+    """
+
+    chips: int
+    kept: type[kept.Whole]
+    n_features: int
+    n_axes: int
+    graded: bool
+    context: float
+    growing: bool
+    sure: float
+
+    def weight(self, n_chips: int) -> float:
+        """`context` for so many chips."""
+        return self.context * (math.sqrt(n_chips / 1024.0) if self.growing else 1.0)
+
+
+# Chosen on validation municipalities. An encoder's embedding tells kinds of chips apart along many axes, and as a cell
+# is surely of one class, every chip that is kept then says where the classes part, be it labelled or not.
+_PLAIN = Design(1, kept.Whole, 128, 100, False, 0.05, False, mixnet.ENTROPY)
+_SEEING = Design(8, kept.Brief, 64, 200, True, 0.2, True, 0.1)
 
 
 class Given(NamedTuple):
@@ -55,7 +90,8 @@ class Headed(PooledMoments):
 
     A cell's features are its embedding, turned to the 128 greatest axes of cells' covariance and divided by the fourth
     root of the variance along each: half way between the penalty of `flight.learn.ridge` and one on the embedding as it
-    is. Its chip's are `flight.learn.context`, on up to 100 principal axes of the reservoir.
+    is. Its chip's are `flight.learn.context`, on up to 100 principal axes of the reservoir. With an encoder, `Design`
+    has other numbers.
     """
 
     trained = ("_given.inputs.scratch",)
@@ -80,6 +116,7 @@ class Headed(PooledMoments):
     _search: lbfgs.Search | None = None
     _final: Final | None = None
     _given: Given | None = None
+    _drawn: NDArray[np.int64]  # rows of the reservoir that training sees
     _step: int = 0
 
     @property
@@ -92,12 +129,18 @@ class Headed(PooledMoments):
         """Weights of the head, and coefficients of the closed form if the head leans on it."""
         if self.chip_shape_ is None or not self.n_classes_:
             return 0
-        a_class = min(self._n_values, _MAX_FEATURES) + 1 + self._n_axes + (self._n_values + 1 if self.leans else 0)
+        a_class = (
+            min(self._n_values, self._design.n_features) + 1 + self._n_axes + (self._n_values + 1 if self.leans else 0)
+        )
         return a_class * self.n_classes_
 
     @property
     def _n_axes(self) -> int:
-        return min(context.MAX_AXES, MAX_PARAMETERS // self.n_classes_ // 4)
+        return min(self._design.n_axes, MAX_PARAMETERS // self.n_classes_ // 4)
+
+    @property
+    def _design(self) -> Design:
+        return _PLAIN if self.encoder is None else _SEEING
 
     @property
     def _n_values(self) -> int:
@@ -130,14 +173,16 @@ class Headed(PooledMoments):
         result = np.empty((len(codes), n_classes), np.float32)
         phi = np.empty((len(self._records.lattice), self._embedding.n_out), np.float32)
         for i in range(len(codes)):
-            kept, mean = self._records.kept(codes[i : i + 1]), self._records.means(codes[i : i + 1])[0]
-            result[i] = self._apply(self._embedding.embed(kept.cells(0)[0], phi), mean, kept).mean(axis=0)
+            lattice, mean = self._records.kept(codes[i : i + 1]), self._records.means(codes[i : i + 1])[0]
+            result[i] = self._apply(self._embedding.embed(lattice.cells(0)[0], phi), mean, lattice).mean(axis=0)
         return result
 
     def _begin(self, shape: tuple[int, ...]) -> None:
         super()._begin(shape)
         self._records = Records(self._embedding)
-        self._reservoir = Reservoir(self.reservoir, self.seed, (self._records.n_bytes,))  # type: ignore[arg-type]
+        design = self._design
+        self._kept = design.kept(self._records, round(self.cells_per_chip**0.5), self._arithmetic)
+        self._reservoir = Reservoir(design.chips * self.reservoir, self.seed, (self._kept.n_bytes,))
 
     def _absorb(
         self,
@@ -148,7 +193,7 @@ class Headed(PooledMoments):
     ) -> None:
         super()._absorb(chips, bags, weights, numbers)
         some = self._reservoir.wanted(numbers)
-        self._reservoir.add(self._encode(chips[some]), bags[some], weights[some], numbers[some])
+        self._reservoir.add(self._kept.of(self._encode(chips[some])), bags[some], weights[some], numbers[some])
 
     def _encode(self, chips: NDArray[np.uint8]) -> NDArray[np.uint8]:
         records = np.empty((len(chips), self._records.n_bytes), np.uint8)
@@ -164,7 +209,7 @@ class Headed(PooledMoments):
         given = self._prepare()
 
         def objective(x: lbfgs.Vector) -> tuple[float, lbfgs.Vector]:
-            return given.inputs.objective(x, given.loss, self.penalty)
+            return given.inputs.objective(x, given.loss, self.penalty, self._design.sure)
 
         search = self._search or lbfgs.begin(objective, np.zeros(given.inputs.n_weights))
         for _ in range(steps):
@@ -179,7 +224,7 @@ class Headed(PooledMoments):
         V, bias, U = given.inputs.unpack(x)
         product = self._arithmetic.product
         cells = product(given.rotation, V)
-        chips = product(given.axes.basis, _CONTEXT * U)
+        chips = product(given.axes.basis, self._design.weight(given.inputs.n_chips) * U)
         bias = bias + given.prior - product(given.mean[None], cells)[0] - product(given.axes.centre[None], chips)[0]
         parts = ((_SHARPNESS * part).astype(np.float32) for part in (cells, bias, chips))
         self._final, self._given = Final(*parts), None
@@ -190,20 +235,26 @@ class Headed(PooledMoments):
             known, metric = self._municipalities(), self._metric()
             if self._map is None:
                 self._map = self._closed_form(known, metric)
-            means = self._records.means(self._reservoir.chips)
+            design, self._drawn = self._design, self._draw(len(known.index))
+            rows = self._reservoir.chips[self._drawn]
+            means = self._kept.means(rows)
             loss = self._loss(known, means, metric)
             prior = self._arithmetic.logs(np.maximum(self._arithmetic.mean(known.labels, known.weight), _LEAST_SHARE))
             start = prior + self._held_out(known, means, metric) if self.leans else np.tile(prior, (len(means), 1))
             mean, rotation = self._features_of_cells(metric)
             del means, metric  # before what takes most memory
-            kept = self._records.kept(self._reservoir.chips)
-            axes, places = context.axes(self._arithmetic.describe(kept), self._n_axes, self._arithmetic)
-            near, own = (np.float32(_CONTEXT) * places).astype(np.float32), start.astype(np.float32)
-            del places, start
-            some = self._records.some(round(self.cells_per_chip**0.5))
-            inputs = self._embedding.inputs(kept, some, mean, rotation, near, own)
+            said = self._kept.descriptions(rows)
+            axes, places = context.axes(said, self._n_axes, self._arithmetic, design.graded)
+            near, own = (np.float32(design.weight(len(rows))) * places).astype(np.float32), start.astype(np.float32)
+            del said, places, start
+            inputs = self._embedding.inputs(*self._kept.cells(rows), mean, rotation, near, own)
             self._given = Given(inputs, mean, rotation, axes, prior, inputs.ready(loss))
         return self._given
+
+    def _draw(self, n_bags: int) -> NDArray[np.int64]:
+        """Which of the kept chips are trained on: those of lowest hash, ascending, and `reservoir` of them at least."""
+        count = max(self.reservoir, _MAX_PAIRS // n_bags)
+        return np.sort(np.argsort(splitmix64(self._reservoir.numbers, self.seed))[:count])
 
     def _closed_form(self, known: Municipalities, metric: NDArray[np.float64]) -> ridge.LinearMap:
         """The ridge regression of `flight.learn.ridge` on the last `_n_values` values; others have no weight."""
@@ -220,7 +271,7 @@ class Headed(PooledMoments):
     def _features_of_cells(self, metric: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean of cells' embeddings, and the rotation that makes the head's features of them."""
         n = self._n_values
-        values, Q = self._arithmetic.greatest(metric[-n:, -n:], min(n, _MAX_FEATURES))
+        values, Q = self._arithmetic.greatest(metric[-n:, -n:], min(n, self._design.n_features))
         return self._cell_mean()[-n:], Q / np.sqrt(np.sqrt(values * values[-1]))
 
     def _held_out(
@@ -236,7 +287,7 @@ class Headed(PooledMoments):
             known.means[:, -n:], known.labels, known.weight, metric[-n:, -n:], fold, penalty, self._arithmetic
         )
         lean = self._lean(means)
-        first = self._reservoir.bags[:, 0]
+        first = self._reservoir.bags[self._drawn, 0]
         at = np.minimum(np.searchsorted(known.index, first), len(known.index) - 1)
         of_chip = np.where(known.index[at] == first, fold[at], -1)
         for k, m in enumerate(maps):
@@ -249,7 +300,7 @@ class Headed(PooledMoments):
 
     def _shares(self, known: Municipalities) -> NDArray[np.float64]:
         """How much of each kept chip lies in each labelled municipality: (n_bags, n_chips)."""
-        bags, weights = self._reservoir.bags, self._reservoir.weights
+        bags, weights = self._reservoir.bags[self._drawn], self._reservoir.weights[self._drawn]
         at = np.minimum(np.searchsorted(known.index, bags), len(known.index) - 1)
         chip, k = np.nonzero((known.index[at] == bags) & (weights > 0))
         shares = np.zeros((len(known.index), len(bags)))

@@ -21,7 +21,7 @@ class Hybrid(Headed):
         n_steps: iterations of L-BFGS, at most; those after convergence cost nothing.
         penalty: of squared weights of the head.
         cells_per_chip: cells of each chip that training sees, a square number.
-        reservoir: chips kept, up to 512, as records of some 4 kB.
+        reservoir: chips kept, up to 512, as records of some 4 kB; with an encoder eight times as many, of 2 kB.
         seed: of embedding, folds and reservoir.
         max_municipalities: municipality numbers are below this.
     """

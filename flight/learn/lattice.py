@@ -15,6 +15,7 @@ class Lattice(NamedTuple):
         codes: uint8 (n, n_bytes), contiguous; a chip's codes stand first in its row, cell by cell.
         scale, low: (k,); a statistic is its code times `scale` plus `low`.
         n_cells, k: cells of each chip, and statistics of each cell.
+        correlated: which statistics have their correlations taken, ascending.
     """
 
     codes: NDArray[np.uint8]
@@ -22,6 +23,7 @@ class Lattice(NamedTuple):
     low: NDArray[np.float32]
     n_cells: int
     k: int
+    correlated: NDArray[np.int64]
 
     def cells(self, i: int) -> NDArray[np.float32]:
         """Statistics (1, n_cells, k) of chip `i`."""

@@ -37,6 +37,11 @@ class Inputs(NamedTuple):
         return w[:k], w[k], w[k + 1 :]
 
     @property
+    def n_chips(self) -> int:
+        """Chips that are known."""
+        return len(self.start)
+
+    @property
     def n_weights(self) -> int:
         """Length of a vector of weights."""
         return int((self.cells.shape[2] + 1 + self.context.shape[1]) * self.start.shape[1])
@@ -50,8 +55,10 @@ class Inputs(NamedTuple):
         """`loss` as `objective` takes it."""
         return loss
 
-    def objective(self, x: NDArray[np.float64], loss: ChipLoss, penalty: float) -> tuple[float, NDArray[np.float64]]:
-        """Loss, `ENTROPY` times the cells' mean entropy and `penalty` times squared weights; the gradient for `x`."""
+    def objective(
+        self, x: NDArray[np.float64], loss: ChipLoss, penalty: float, sure: float = ENTROPY
+    ) -> tuple[float, NDArray[np.float64]]:
+        """Loss, `sure` times the cells' mean entropy and `penalty` times squared weights; the gradient for `x`."""
         V, bias, U = self.unpack(x.astype(self.cells.dtype))
         n, n_cells, k = self.cells.shape
         flat = self.cells.reshape(n * n_cells, k)
@@ -61,11 +68,11 @@ class Inputs(NamedTuple):
         logs = np.log(np.maximum(q, _TINY))
         entropy = -(q * logs).sum(axis=2, keepdims=True)
         d_scores = q * (d_cells - (q * d_cells).sum(axis=2, keepdims=True))
-        d_scores -= (ENTROPY / (n * n_cells)) * q * (logs + entropy)
+        d_scores -= (sure / (n * n_cells)) * q * (logs + entropy)
         rows, chips = d_scores.reshape(n * n_cells, -1), d_scores.sum(axis=1)
         gradient = np.concatenate([flat.T @ rows + 2 * penalty * V, chips.sum(axis=0)[None], self.context.T @ chips])
         gradient[k + 1 :] += 2 * penalty * U
-        value += ENTROPY * float(entropy.mean()) + penalty * float((V * V).sum() + (U * U).sum())
+        value += sure * float(entropy.mean()) + penalty * float((V * V).sum() + (U * U).sum())
         return value, gradient.astype(np.float64).ravel()
 
 

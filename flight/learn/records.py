@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from flight.learn import context
 from flight.learn.embedding import Embedding
 from flight.learn.lattice import Lattice, spread
 from flight.learn.resting import offsets
@@ -37,6 +38,8 @@ class Records:
         self._offset = offsets(embedding.n_units, embedding.n_out)
         self._scale = ((features.top - features.low) / 255.0).astype(np.float32)
         self._low = features.low.astype(np.float32)
+        self.correlated = context.correlated(self.n_statistics, features.grid.width)
+        self.limits = context.limits(features.low, features.top, len(self.correlated))
 
     def some(self, side: int) -> NDArray[np.int64]:
         """Which of the lattice's cells make a coarser one, of `side` x `side` cells or as many as there are."""
@@ -50,7 +53,12 @@ class Records:
 
     def kept(self, records: NDArray[np.uint8]) -> Lattice:
         """The cells that `records` (n, n_bytes) keep."""
-        return Lattice(np.ascontiguousarray(records), self._scale, self._low, len(self.lattice), self.n_statistics)
+        return self.cells_of(records, len(self.lattice))
+
+    def cells_of(self, rows: NDArray[np.uint8], n_cells: int) -> Lattice:
+        """`n_cells` cells of chips, whose codes stand first in `rows` (n, n_bytes)."""
+        codes = np.ascontiguousarray(rows)
+        return Lattice(codes, self._scale, self._low, n_cells, self.n_statistics, self.correlated)
 
     def rounded(self, cells: NDArray[np.float32]) -> Lattice:
         """What the record of a chip with statistics `cells` (n_cells, k) keeps of them."""
@@ -58,7 +66,7 @@ class Records:
 
     def means(self, records: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Mean embeddings (n, n_out)."""
-        codes = np.ascontiguousarray(records[:, self._n_cell_bytes :]).view("<u2")
+        codes = np.ascontiguousarray(records[:, -2 * len(self._offset) :]).view("<u2")
         return np.asarray(codes / _MEAN_UNIT - self._offset)
 
     def _codes(self, cells: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -20,12 +20,12 @@ class Reservoir:
 
     Attributes:
         numbers: int64 (n,), ascending.
-        chips: uint8 (n, height, width, bands).
+        chips: uint8 (n, *shape).
         bags: int32 (n, 8), padded with -1.
         weights: float32 (n, 8), 0 where padded.
     """
 
-    def __init__(self, capacity: int, seed: int, shape: tuple[int, int, int]) -> None:
+    def __init__(self, capacity: int, seed: int, shape: tuple[int, ...]) -> None:
         self.capacity, self.seed = capacity, seed
         self.numbers = np.empty(0, np.int64)
         self.chips = np.empty((0, *shape), np.uint8)

@@ -60,9 +60,10 @@ def test_descriptions_agree_with_numpy(jit: Backend, n_cells: int, k: int) -> No
     codes = rng(k).integers(0, 256, (4, n_cells * k + 5)).astype(np.uint8)
     codes[0, : n_cells * k] = 7  # no spread at all
     low, scale = (rng(i).random(k).astype(np.float32) + np.float32(0.1) for i in (1, 2))
-    lattice = Lattice(codes, scale / 64, low, n_cells, k)
+    some = context.correlated(k)
+    lattice = Lattice(codes, scale / 64, low, n_cells, k, some)
     found = CompiledArithmetic(jit).describe(lattice)
-    assert found.shape == (4, context.length(k))
+    assert found.shape == (4, context.length(k, len(some)))
     np.testing.assert_allclose(found, Arithmetic().describe(lattice), rtol=1e-5, atol=2e-5)
 
 

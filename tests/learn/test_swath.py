@@ -190,7 +190,7 @@ def test_the_search_finds_the_least_of_a_skewed_valley():
 
 def test_chips_of_one_look_throughout_differ_in_means_alone():
     flat = np.repeat(np.arange(12, dtype=np.float32).reshape(4, 1, 3), 9, axis=1)
-    found = context.describe(flat)
+    found = context.describe(flat, context.correlated(flat.shape[2]))
     np.testing.assert_allclose(found[:, :3], flat[:, 0])
     assert (np.ptp(found[:, 3:], axis=0) == 0).all()
 
@@ -198,7 +198,7 @@ def test_chips_of_one_look_throughout_differ_in_means_alone():
 def test_descriptions_hold_the_correlations_of_cells():
     cells = np.random.Generator(np.random.PCG64(7)).standard_normal((5, 40, 3)).astype(np.float32)
     expected = [np.corrcoef(chip.T)[[0, 0, 1], [1, 2, 2]] for chip in cells]
-    np.testing.assert_allclose(context.describe(cells)[:, 6:], expected, atol=1e-5)
+    np.testing.assert_allclose(context.describe(cells, context.correlated(cells.shape[2]))[:, 6:], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("n", [30, 300])
