@@ -39,6 +39,17 @@ def template() -> str:
     return resources.files("flight").joinpath(NAME).read_text(encoding="utf-8")
 
 
+def with_settings(settings: Mapping[str, str | None]) -> str:
+    """The template with other values for `settings`, each of which it has once; None takes the setting out."""
+    text = template()
+    for name, value in settings.items():
+        found = re.findall(rf"^{name}=(?:.*\\\n)*.*\n", text, flags=re.M)
+        if len(found) != 1:
+            raise AssertionError(f"the template has {name}= {len(found)} times")
+        text = text.replace(found[0], "" if value is None else f"{name}={value}\n")
+    return text
+
+
 @dataclass(frozen=True)
 class Service:
     """What is to run: the arguments of swath-flight, with the places and endpoints among them, and as whom."""
@@ -112,7 +123,7 @@ class Service:
         if listens:  # on a desk: no supervisor speaks to systemd, and a board that is played with is not rebooted
             settings |= {"Type": "exec", "StartLimitAction": None, "WatchdogSec": None, "NotifyAccess": None}
             settings["Description"] = "swath flight segment, for missions that a desk flies"
-        return MARK + re.sub(r"^#.*\n", "", _with(template(), settings), flags=re.M)
+        return MARK + re.sub(r"^#.*\n", "", with_settings(settings), flags=re.M)
 
 
 @dataclass(frozen=True)
@@ -221,16 +232,6 @@ def _account(name: str | None, keys: Path) -> pwd.struct_passwd:
 def _secrets(keys: Path) -> Iterator[Path]:
     """What only the service may read: the key file, or those of a directory of keys."""
     yield from (path for path in sorted(keys.iterdir()) if path.is_file()) if keys.is_dir() else (keys,)
-
-
-def _with(text: str, settings: Mapping[str, str | None]) -> str:
-    """A unit with other values for `settings`, each of which it has once; None takes the setting out."""
-    for name, value in settings.items():
-        found = re.findall(rf"^{name}=(?:.*\\\n)*.*\n", text, flags=re.M)
-        if len(found) != 1:
-            raise AssertionError(f"the template has {name}= {len(found)} times")
-        text = text.replace(found[0], "" if value is None else f"{name}={value}\n")
-    return text
 
 
 def _quoted(word: str) -> str:

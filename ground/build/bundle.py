@@ -8,7 +8,7 @@ from pathlib import Path
 import llvmlite
 import numba
 
-from flight import __version__
+from flight import __version__, service
 from flight.bundle import CONFIG, ENCODER, HEADER, LIBRARY, UNIT, Manifest, pack
 from flight.config import FlightConfig, load
 from flight.kernels.registry import abi, header
@@ -22,26 +22,8 @@ _DEFAULT_CONFIG = """# What `swath-flight run --bundle` uses without --config. W
 [executive]
 kernels = "aot"
 """
-_UNIT = """# Copy to /etc/systemd/system, and change what the board has elsewhere.
-[Unit]
-Description=swath flight segment
-After=network.target
-
-[Service]
-ExecStart=/opt/swath/bin/swath-flight run --bundle /opt/swath/flight.bundle --keys /etc/swath/keys.toml \\
-    --state /var/lib/swath --radio tcp://127.0.0.1:7001 --camera tcp://127.0.0.1:7002
-StateDirectory=swath
-Restart=on-failure
-RestartPreventExitStatus=78
-MemoryMax={memory_bytes}
-CPUQuota={cpu_percent:.0f}%
-Nice={nice}
-NoNewPrivileges=true
-ProtectSystem=strict
-
-[Install]
-WantedBy=multi-user.target
-"""
+_COMMAND = """/opt/swath/bin/swath-flight run --bundle /opt/swath/flight.bundle --keys /etc/swath/keys.toml \\
+    --state /var/lib/swath --radio ipc:///run/swath/radio --camera ipc:///run/swath/camera"""
 
 
 def library(target: Target) -> bytes:
@@ -68,7 +50,14 @@ def bundle(target: Target, keys: KeyRing, config: Path | None = None, encoder: P
         raise BuildError(f"no flight process runs on {target.name}: --library writes its kernels, for a driver in C")
     text = config.read_text(encoding="utf-8") if config is not None else _DEFAULT_CONFIG
     caps = (load(config) if config is not None else FlightConfig()).caps
-    unit = _UNIT.format(memory_bytes=caps.memory_bytes, cpu_percent=100 * caps.cpu_share, nice=caps.nice)
+    unit = service.with_settings(
+        {
+            "ExecStart": _COMMAND,
+            "MemoryMax": str(caps.memory_bytes),
+            "CPUQuota": f"{100 * caps.cpu_share:.0f}%",
+            "Nice": str(caps.nice),
+        }
+    )
     files = {LIBRARY: library(target), HEADER: header().encode(), CONFIG: text.encode(), UNIT: unit.encode()}
     if encoder is not None:
         files[ENCODER + encoder.suffix] = encoder.read_bytes()
