@@ -75,6 +75,7 @@ def parser() -> argparse.ArgumentParser:
     test = commands.add_parser("selftest", help="check kernels, codecs and store against known answers")
     test.add_argument("--bundle", type=Path, help="flight bundle whose kernels are tested; without, what is installed")
     test.add_argument("--keys", type=Path, help="key file: checks the bundle's seal too")
+    test.add_argument("--encoder", type=Path, action="append", help="encoder file to test, instead of the bundle's")
     test.add_argument("--kernels", default="auto", help="what is tested: aot, jit, numpy, or auto, the first there is")
     test.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     run.add_argument("--watchdog", type=Path, help="hardware watchdog to stroke, such as /dev/watchdog")
@@ -257,6 +258,7 @@ def _encoders(paths: list[Path] | None, config: FlightConfig, bundle: Bundle | N
 
 def _selftest(options: argparse.Namespace) -> int:
     from flight import bundle as bundles
+    from flight.config import FlightConfig
     from flight.crashes import EXIT_CONFIG
     from flight.kernels.backend import BackendError, choose
     from flight.link.keys import KeyFileError, KeyRing
@@ -264,11 +266,13 @@ def _selftest(options: argparse.Namespace) -> int:
 
     try:
         keys = KeyRing.load(options.keys) if options.keys else None
-        backend = bundles.load(options.bundle, keys).kernels() if options.bundle else choose(options.kernels)
-    except (bundles.BundleError, BackendError, KeyFileError, ValueError) as error:
+        bundle = bundles.load(options.bundle, keys) if options.bundle else None
+        backend = bundle.kernels() if bundle is not None else choose(options.kernels)
+        encoders = _encoders(options.encoder, FlightConfig(), bundle)
+    except (bundles.BundleError, BackendError, KeyFileError, ValueError, OSError) as error:
         print(f"swath-flight: {error}", file=sys.stderr)
         return EXIT_CONFIG
-    verdict = run(backend)
+    verdict = run(backend, encoders=encoders)
     print(report(verdict, options.json))
     return 0 if verdict.passed else 1
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import platform
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 
 from flight import __version__
+from flight.encoder import EncoderError, open_encoder
+from flight.encoder.file import known_chips
 from flight.kernels.backend import Backend
 from flight.kernels.registry import BY_NAME, abi
 from flight.known_answers import COMPILED, EXACT, Check, trained
@@ -61,8 +63,11 @@ class Verdict:
         return hashlib.sha256("".join(each.sha256 for each in self.outcomes if each.exact).encode()).hexdigest()
 
 
-def run(backend: Backend, answers: dict[str, Any] | None = None) -> Verdict:
-    """Make all checks with `backend`, against `answers`, or those that flight was released with."""
+def run(backend: Backend, answers: dict[str, Any] | None = None, encoders: Sequence[bytes] = ()) -> Verdict:
+    """Make all checks with `backend`, against `answers`, or those that flight was released with.
+
+    `encoders` are files of encoders, whose known answers each of them brings.
+    """
     known = json.loads(ANSWERS.read_text(encoding="utf-8")) if answers is None else answers
     outcomes: list[Outcome] = []
     used: set[str] = set()
@@ -81,7 +86,18 @@ def run(backend: Backend, answers: dict[str, Any] | None = None) -> Verdict:
         left = sorted(set(BY_NAME) - used)
         reason = f"no check has called {', '.join(left)}" if left else ""
         outcomes.append(Outcome("every kernel called", not left, "", False, reason))
+    outcomes += [_encoder(data, f"encoder {i}") for i, data in enumerate(encoders, 1)]
     return Verdict(backend.name, platform.machine(), tuple(outcomes))
+
+
+def _encoder(data: bytes, check: str) -> Outcome:
+    """Whether a runtime is here that says of known chips what the file says; the SHA-256 of what it says."""
+    try:
+        encoder = open_encoder(data)
+    except EncoderError as error:
+        return Outcome(check, False, "", False, str(error))
+    digest = hashlib.sha256(encoder(known_chips(encoder.chip_shape)).tobytes()).hexdigest()
+    return Outcome(f"{check} {encoder.runtime}", True, digest, encoder.file.header.precision == "int8")
 
 
 def results(backend: Backend) -> dict[str, Any]:

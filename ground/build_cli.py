@@ -23,7 +23,9 @@ def build(
     name: Annotated[str, typer.Option("--target", help=f"One of {', '.join(NAMES)}.")] = NAMES[0],
     keys: Annotated[Path, typer.Option(help="Key file of the spacecraft: its active key seals the bundle.")] = KEYS,
     config: Annotated[Path | None, typer.Option(help="Configuration (TOML) that flies in it.")] = None,
-    encoder: Annotated[Path | None, typer.Option(help="Encoder model that flies in it.")] = None,
+    encoder: Annotated[
+        list[Path] | None, typer.Option(help="Encoder file that flies in it; repeated: the same in another format.")
+    ] = None,
     library: Annotated[bool, typer.Option("--library", help="Only the shared object, its C header beside it.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -36,7 +38,7 @@ def build(
             data = bundle.library(wanted)
             write_bytes(out.with_name(HEADER), header().encode())
         else:
-            data = bundle.bundle(wanted, KeyRing.load(keys), config, encoder)
+            data = bundle.bundle(wanted, KeyRing.load(keys), config, encoder or ())
         write_bytes(out, data)
         facts = {"target": wanted.name, "machine": wanted.machine, "kernel_abi": abi(), "bytes": len(data)}
         show(f"{out}: kernels for {wanted.name}", facts, as_json)

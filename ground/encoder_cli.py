@@ -31,7 +31,7 @@ app = typer.Typer(
 FrozenFile = Annotated[Path, typer.Argument(metavar="FROZEN", help="A frozen encoder (.npz).", dir_okay=False)]
 Calibration = Annotated[
     Path | None,
-    typer.Option(help="npz file whose chips (training split, 128 of them) show how far activations reach; for int8."),
+    typer.Option(help="npz file whose chips (training split, 256 of them) show how far activations reach; for int8."),
 ]
 Levels = Annotated[
     int, typer.Option(min=7, max=127, help="Weights are rounded to so many steps either side of 0; fewer fly cheaper.")
@@ -94,6 +94,9 @@ def verify(
     ] = None,
     calibration: Calibration = None,
     levels: Levels = LEVELS,
+    least_cosine: Annotated[
+        float, typer.Option(min=0, max=1, help="Least mean cosine of int8 embeddings with those in floats.")
+    ] = agreement.LEAST_COSINE,
     as_json: AsJson = False,
 ) -> None:
     """Compare numpy, torch, LiteRT and ONNX Runtime chip by chip; exit status 1 if any is over its tolerance.
@@ -119,6 +122,8 @@ def verify(
             with Progress(console=Console(stderr=True), transient=True) as bar:
                 task = bar.add_task(path.name, total=len(chips))
                 found = agreement.compare(frozen, files, chips, lambda n, task=task, bar=bar: bar.advance(task, n))
+                for each in found:
+                    each.least_cosine = least_cosine
             results += [{"data": path.name, **each.facts()} for each in found]
         passed = all(each["passed"] for each in results)
         if as_json:

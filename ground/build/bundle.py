@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import llvmlite
@@ -11,6 +12,8 @@ import numba
 from flight import __version__, service
 from flight.bundle import CONFIG, ENCODER, HEADER, LIBRARY, UNIT, Manifest, pack
 from flight.config import FlightConfig, load
+from flight.encoder import EncoderError, EncoderFile
+from flight.encoders import limits
 from flight.kernels.registry import abi, header
 from flight.link.keys import KeyRing
 from ground.build import BuildError
@@ -26,6 +29,21 @@ _COMMAND = """/opt/swath/bin/swath-flight run --bundle /opt/swath/flight.bundle 
     --state /var/lib/swath --radio ipc:///run/swath/radio --camera ipc:///run/swath/camera"""
 
 
+def _encoders(paths: Sequence[Path], config: FlightConfig) -> dict[str, bytes]:
+    """Encoder files by their names in the bundle; BuildError says what is wrong with one."""
+    found: dict[str, bytes] = {}
+    for path in paths:
+        try:
+            file = EncoderFile.parse(path.read_bytes(), limits(config.encoder))
+        except EncoderError as error:
+            raise BuildError(f"{path}: {error}") from None
+        name = f"{ENCODER}.{file.graph.form}"
+        if name in found:
+            raise BuildError(f"{path}: is the second encoder in format {file.graph.form}; a bundle has one of each")
+        found[name] = file.data
+    return found
+
+
 def library(target: Target) -> bytes:
     """The shared object of all kernels for `target`; BuildError if it cannot be made."""
     with tempfile.TemporaryDirectory() as folder:
@@ -34,14 +52,14 @@ def library(target: Target) -> bytes:
         return out.read_bytes()
 
 
-def bundle(target: Target, keys: KeyRing, config: Path | None = None, encoder: Path | None = None) -> bytes:
+def bundle(target: Target, keys: KeyRing, config: Path | None = None, encoders: Sequence[Path] = ()) -> bytes:
     """A flight bundle for `target`, sealed with the active key.
 
     Args:
         target: one that a flight process runs on.
         keys: those that the spacecraft has.
         config: TOML, checked as flight does; by default one that asks for these kernels.
-        encoder: a model file to carry along.
+        encoders: files of one encoder, in several formats, to carry along; checked as flight does.
 
     Raises:
         BuildError, ConfigError, OSError: say what is wrong.
@@ -49,7 +67,8 @@ def bundle(target: Target, keys: KeyRing, config: Path | None = None, encoder: P
     if not target.flies:
         raise BuildError(f"no flight process runs on {target.name}: --library writes its kernels, for a driver in C")
     text = config.read_text(encoding="utf-8") if config is not None else _DEFAULT_CONFIG
-    caps = (load(config) if config is not None else FlightConfig()).caps
+    configured = load(config) if config is not None else FlightConfig()
+    caps = configured.caps
     unit = service.with_settings(
         {
             "ExecStart": _COMMAND,
@@ -59,7 +78,6 @@ def bundle(target: Target, keys: KeyRing, config: Path | None = None, encoder: P
         }
     )
     files = {LIBRARY: library(target), HEADER: header().encode(), CONFIG: text.encode(), UNIT: unit.encode()}
-    if encoder is not None:
-        files[ENCODER + encoder.suffix] = encoder.read_bytes()
+    files |= _encoders(encoders, configured)
     compiler = f"numba {numba.__version__}, llvmlite {llvmlite.__version__}"
     return pack(Manifest(__version__, compiler, target.name, target.machine, target.needs, abi()), files, keys)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from flight.encoder.file import EncoderFile, Header, known_chips, metadata, sealed
 from ground.encoders import onnx, tflite
-from ground.encoders.frozen import Frozen, FrozenError
+from ground.encoders.frozen import Floats, Frozen, FrozenError
 from ground.encoders.network import LEVELS, Network, in_floats, in_integers
 
 
@@ -36,13 +36,18 @@ def lowered(frozen: Frozen, precision: Precision, chips: NDArray[np.uint8] | Non
     return in_integers(frozen, chips, levels)
 
 
+def _short(values: Floats) -> tuple[float, ...]:
+    """Numbers with as many digits as it takes to tell them from other float32 ones: the metadata fly too."""
+    return tuple(float(str(value)) for value in values)
+
+
 def exported(network: Network, form: Form, height: int, width: int) -> EncoderFile:
     """The file for chips of this size, checked as flight checks it."""
     frozen = network.frozen
     chip, *_, grid = frozen.shapes(height, width)
     header = Header(
-        frozen.name, network.precision, frozen.bands, frozen.mean, tuple(frozen.std.tolist()), chip, grid,
-        tuple(frozen.low.tolist()), tuple(frozen.top.tolist()), frozen.digest, dict(frozen.trained), (),
+        frozen.name, network.precision, frozen.bands, frozen.mean, _short(frozen.std), chip, grid,
+        _short(frozen.low), _short(frozen.top), frozen.digest, dict(frozen.trained), (),
     )  # fmt: skip
     answers = [header.counts(each) for each in network.embed(known_chips(chip))]
     told = metadata(Header(**{**vars(header), "answers": answers}))

@@ -25,6 +25,8 @@ MIN_CHIPS = 16
 LEVELS = 63
 _LOWEST, _HIGHEST = -128, 127
 _BATCH = 16
+_SHARES = (1.0, 0.9, 0.8, 0.7)  # of the greatest values, that a scale may reach
+_SAMPLES = 1_000_000
 Doubles = NDArray[np.float64]
 
 
@@ -136,16 +138,15 @@ def in_integers(frozen: Frozen, chips: NDArray[np.uint8], levels: int = LEVELS) 
     at, layers, made = Scale(1.0, frozen.mean - 128), list[Layer](), list[tuple[Doubles, Doubles]]()
     true = real = chips.astype(np.float64) - frozen.mean  # activations in floats, and as the integers have them
     stretch = frozen.std.astype(np.float64)  # of what comes in, by channels
+    stretches = [*_stretches(frozen, chips), 1 / step.astype(np.float64)]
     for i, conv in enumerate(frozen.layers):
         kernel, bias = conv.kernel / along_in(stretch, conv), conv.bias.astype(np.float64)
         alone = convolved(true, _plain(kernel, conv)) + bias
-        true = alone if conv.add is None else alone + made[conv.add][0]
+        true = alone if conv.add is None else alone + made[conv.add][0] / stretches[i]
         true = np.maximum(true, 0) if conv.relu else true
-        last, stretch = i == len(frozen.layers) - 1, np.ones(conv.channels_out)
+        last, stretch = i == len(frozen.layers) - 1, stretches[i]
         if last:
-            stretch, bias, alone = 1 / step.astype(np.float64), bias - offset, alone - offset
-        elif _may_stretch(frozen, i):
-            stretch = 1 / reaches(true)
+            bias, alone = bias - offset, alone - offset
         kernel, bias, true, alone = kernel * stretch, bias * stretch, true * stretch, alone * stretch
         scales = np.maximum(np.abs(kernel).max((0, 1, 2)) / levels, 1e-12).astype(np.float32)
         integers = rounded(kernel, scales.astype(np.float64), levels, second_moments(real, conv))
@@ -156,10 +157,10 @@ def in_integers(frozen: Frozen, chips: NDArray[np.uint8], levels: int = LEVELS) 
             raise FrozenError(f"layer {i} has a bias that its weights are too small for")
         real = sums + units * (scales * np.float32(at.scale))
         if conv.add is not None:
-            summed = _scale(real.min(), real.max())
+            summed = _scale(real)
             real = summed.real(summed.quantise(real)) + made[conv.add][1]
         real = np.maximum(real, 0) if conv.relu else real
-        out = Scale(1.0, 0) if last else _scale(min(0.0, real.min()), real.max())
+        out = Scale(1.0, 0) if last else _scale(real)
         real = out.real(out.quantise(real))
         made.append((true, real))
         layer = Layer(conv, integers.astype(np.int8), units.astype(np.int32), scales, out, out)
@@ -173,12 +174,30 @@ def _plain(kernel: Doubles, conv: Conv) -> Conv:
     return Conv(kernel.astype(np.float32), np.zeros_like(conv.bias), conv.stride, conv.groups)
 
 
-def _may_stretch(frozen: Frozen, i: int) -> bool:
-    """Whether a layer's channels may be stretched: not where layers are added, which must fit each other."""
-    return frozen.layers[i].add is None and all(layer.add != i for layer in frozen.layers)
+def _stretches(frozen: Frozen, chips: NDArray[np.uint8]) -> list[Doubles]:
+    """How much each channel of each layer but the last is stretched, so that all reach equally far.
+
+    Layers that are added to each other are stretched alike.
+    """
+    found = [reaches(made) for made in frozen.outputs(chips)[:-1]]
+    for i, layer in reversed(list(enumerate(frozen.layers))):
+        if layer.add is not None:
+            found[layer.add] = np.maximum(found[layer.add], found[i])
+    for i, layer in enumerate(frozen.layers):
+        if layer.add is not None:
+            found[i] = found[layer.add]
+    return [float(each.max()) / np.maximum(each, 1e-3 * float(each.max())) for each in found]
 
 
-def _scale(low: float, top: float) -> Scale:
-    """A scale whose integers reach from `low` to `top`; 0 is one of them."""
-    scale = float(np.float32(max(top - low, 1e-9) / (_HIGHEST - _LOWEST)))
+def _scale(values: Doubles) -> Scale:
+    """The scale by which rounding and clipping changes values least, in the mean square; 0 is one of its integers."""
+    low, top = min(0.0, float(values.min())), max(float(values.max()), 1e-9)
+    sample = values.ravel()[:: max(1, values.size // _SAMPLES)]
+    scales = [_between(share * low, share * top) for share in _SHARES]
+    return min(scales, key=lambda scale: float(np.square(scale.real(scale.quantise(sample)) - sample).sum()))
+
+
+def _between(low: float, top: float) -> Scale:
+    """A scale whose integers reach from `low` to `top`."""
+    scale = float(np.float32((top - low) / (_HIGHEST - _LOWEST)))
     return Scale(scale, int(np.clip(np.rint(_LOWEST - low / scale), _LOWEST, _HIGHEST)))

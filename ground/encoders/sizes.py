@@ -16,7 +16,7 @@ from ground.facts import airtime_s
 from ground.npz import NpzFile
 
 SLOT = "encoder"
-_CALIBRATION_CHIPS, _SEED = 128, 0
+_CALIBRATION_CHIPS, _SEED = 256, 0
 
 
 def read_chips(path: Path, most: int | None = None, training: bool = False) -> NDArray[np.uint8]:

@@ -33,6 +33,7 @@ class Agreement:
         worst: greatest difference of any chip's embedding, by the greatest value of the oracle's.
         cosine, mean_cosine: least and mean cosine of any chip's embedding with the oracle's.
         exact: share of values that are those of the integer oracle, bit by bit; None for floats.
+        least_cosine: that the mean one of int8 must reach.
     """
 
     what: str
@@ -42,6 +43,7 @@ class Agreement:
     cosine: float = 1.0
     mean_cosine: float = 0.0
     exact: float | None = None
+    least_cosine: float = LEAST_COSINE
 
     def take(self, made: Floats, oracle: Floats, integers: Floats | None) -> None:
         """Count the embeddings of some chips."""
@@ -59,7 +61,7 @@ class Agreement:
     @property
     def passed(self) -> bool:
         """Whether it is within the tolerance of its precision."""
-        return self.worst <= FLOAT_TOLERANCE if self.precision == "fp32" else self.mean_cosine >= LEAST_COSINE
+        return self.worst <= FLOAT_TOLERANCE if self.precision == "fp32" else self.mean_cosine >= self.least_cosine
 
     def facts(self) -> dict[str, Any]:
         """Plain values."""

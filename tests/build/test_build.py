@@ -9,13 +9,16 @@ from typer.testing import CliRunner
 
 pytest.importorskip("numba")
 
-from flight import bundle
+from flight import bundle, selftest
+from flight.kernels.backend import NUMPY, Backend
 from flight.kernels.registry import KERNELS
 from flight.link.keys import KeyRing
 from ground.build import BuildError, back, front, targets
 from ground.build.back import ALLOWED, check, shared_object
 from ground.build.elf import undefined_symbols
 from ground.cli import app
+from ground.encoders.export import Form, Precision, exported, lowered
+from tests.ground.encoder_world import chips, frozen
 
 CROSS = [name for name in targets.NAMES if name != targets.HOST]
 MAX_LIBRARY_BYTES = 112 << 10
@@ -78,14 +81,21 @@ def test_a_library_for_another_processor_needs_no_more_and_fits(name, tmp_path):
 
 def test_a_bundle_built_from_the_command_line_flies_with_its_configuration_and_encoder(keys, tmp_path):
     (tmp_path / "mine.toml").write_text('[executive]\nkernels = "auto"\n[caps]\nmemory_bytes = 67108864\n')
-    (tmp_path / "net.tflite").write_bytes(b"encoder")
+    pytest.importorskip("ai_edge_litert")
+    made = lowered(frozen(), Precision.int8, chips(32))
+    (tmp_path / "net.tflite").write_bytes(exported(made, Form.tflite, 32, 32).data)
     out = tmp_path / "h.bundle"
     options = ["--keys", str(keys), "--config", str(tmp_path / "mine.toml"), "--encoder", str(tmp_path / "net.tflite")]
     result = CliRunner().invoke(app, ["build", "-o", str(out), *options])
     assert result.exit_code == 0, result.output
     found = bundle.load(out, KeyRing.load(keys))
     assert found.kernels().name == "aot"
-    assert found.files["encoder.tflite"] == b"encoder"
+    assert found.encoders == ((tmp_path / "net.tflite").read_bytes(),)
+    verdict = selftest.run(Backend(NUMPY), encoders=found.encoders)
+    assert verdict.passed and verdict.outcomes[-1].check.startswith("encoder 1 litert")
+    (tmp_path / "net.tflite").write_bytes(b"encoder")
+    result = CliRunner().invoke(app, ["build", "-o", str(out), *options])
+    assert result.exit_code == 1 and "not an encoder file" in result.output
     assert b"MemoryMax=67108864" in found.files[bundle.UNIT]
     assert found.files[bundle.CONFIG] == (tmp_path / "mine.toml").read_bytes()
 
