@@ -160,7 +160,7 @@ def _order_labels(plan: Plan, wanted: LabelOrder, order: MapOrder, where: str) -
     if wanted.file:
         labels, packed = _packed_labels(plan, Path(wanted.file), order, where)
     elif wanted.task not in known:
-        plan.skipped.append(f"labels of task {wanted.task}: the imagery has {len(known)} task(s)")
+        plan.skipped.append(f"labels of task {wanted.task}, which this imagery has not")
         return
     else:
         labels = label_set(plan.imagery, plan.task(wanted.task), wanted, plan.scenario.seed)

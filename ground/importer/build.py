@@ -161,7 +161,8 @@ def _build(options: BuildOptions, out: Path, progress: Progress) -> Built:
         "bands": [_told(band, asked) for band, asked in zip_longest(scenes[0].bands, options.bands, fillvalue="")],
         **facts,
     }
-    facts |= {"limits_of_scale": scale.facts() or "as it is", **mapped.facts}
+    of_region = {name: value for name, value in mapped.facts.items() if name != "municipalities_without_a_chip"}
+    facts |= {"limits_of_scale": scale.facts() or "as it is", **of_region}
     picture = check_picture(imagery, mapped, t, truth is not None)
     files = [*write_region(mapped, out.with_suffix(".bin")), out.with_suffix(".png"), out.with_suffix(".json"), out]
     write_png(out.with_suffix(".png"), picture)
@@ -335,7 +336,7 @@ def _settle(
     little = (seen < options.min_seen) & (seen > 0) & ~np.isnan(rows[:, 0])
     if little.any():
         told = listed([f"{imagery.codes[i]} ({seen[i]:.0%})" for i in np.flatnonzero(little)])
-        why = "a row that is mostly about other land is missing (--min-seen)"
+        why = "rows that are mostly about other land are missing (--min-seen)"
         notes.append(
             f"of {int(little.sum())} municipalities less than {options.min_seen:.0%} is on chips: {told}; {why}"
         )
