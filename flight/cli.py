@@ -175,8 +175,8 @@ def _core(options: argparse.Namespace) -> int:
         given = _given(options, keys, preflight.check)
         config, bundle = given.config, given.bundle
         backend = _kernels(config, bundle, may_compile=not options.control)
-        encoders = _encoders(options.encoder, config, bundle)
-        del bundle  # its other files; the kernels stay
+        encoders = _encoders(options, config, bundle)
+        given.bundle = bundle = None  # its other files; the kernels stay
         store = Store(options.state)
         ports, curve = _ports(options)
     except (ConfigError, KeyFileError, CurveError, BundleError, BackendError, OSError) as error:
@@ -244,15 +244,24 @@ def _kernels(config: FlightConfig, bundle: Bundle | None, may_compile: bool) -> 
     return choose(name, may_compile=may_compile)
 
 
-def _encoders(paths: list[Path] | None, config: FlightConfig, bundle: Bundle | None) -> tuple[bytes, ...]:
-    """The files of the encoder that is given, else those of the bundle; OSError if one cannot be read."""
-    if not paths:
+def _encoders(options: argparse.Namespace, config: FlightConfig, bundle: Bundle | None) -> tuple[bytes, ...]:
+    """The files of the encoder that is given, else those of the bundle; OSError if one cannot be read.
+
+    With --fall-back, one that cannot be read counts as one that cannot be used: flight does without.
+    """
+    if not options.encoder:
         return bundle.encoders if bundle is not None else ()
     most = config.encoder.max_bytes + 1  # a longer one is refused by its size
     found = list[bytes]()
-    for path in paths:
-        with path.open("rb") as file:
-            found.append(file.read(most))
+    for path in options.encoder:
+        try:
+            with path.open("rb") as file:
+                found.append(file.read(most))
+        except OSError as error:
+            if not options.fall_back:
+                raise
+            print(f"swath-flight: {path}: {error.strerror}; flying without", file=sys.stderr)
+            found.append(b"")
     return tuple(found)
 
 

@@ -118,6 +118,7 @@ def report(executive: Executive) -> dict[str, Any]:
         "to_predict": executive.payload.products.to_predict,
         "checkpoint_generation": executive.payload.checkpoint_generation,
         "events": dict(executive.log.counts),
+        "events_waiting": len(executive.log.unconfirmed),
         "kernels": executive.backend.name,
         "encoder": _encoder(executive),
         "retask": vars(retask) if retask is not None and retask.done else None,

@@ -95,6 +95,7 @@ KINDS: dict[str, Kind] = {
     "bad-file": Kind("files that are none, or corrupt, arrive with valid frames", "files", _count(1, 3)),
     "late-file": Kind("labels of a version that has been replaced, or is about to be, arrive once more"),
     "corrupt-parameters": Kind("the parameter table on disk is corrupt when flight starts"),
+    "corrupt-encoder": Kind("the encoder's file is missing or corrupt from a restart of flight on", real=True),
     "corrupt-config": Kind("the configuration file is corrupt when flight starts", in_process=False, real=True),
 }
 

@@ -94,8 +94,7 @@ def labels_kept(mission: SimulatedMission) -> list[str]:
 def chips_kept(mission: SimulatedMission) -> list[str]:
     """Every chip that the camera was told it may forget was learned from, once."""
     progress, camera = mission.flight.payload.progress, mission.core_of("camera").report()
-    expected = short.expected(mission.recipe, mission.imagery)
-    found = []
+    expected, found = mission.expected, []
     if (progress.chips, progress.chips_refused) != (expected.chips, expected.refused):
         found.append(
             f"flight has taken in {progress.chips} chips and refused {progress.chips_refused}, "
@@ -108,7 +107,7 @@ def chips_kept(mission: SimulatedMission) -> list[str]:
 
 def same_weights(mission: SimulatedMission) -> list[str]:
     """The model is the one that the undisturbed mission ends with, to the bit."""
-    wanted = short.expected(mission.recipe, mission.imagery).weights_sha256
+    wanted = mission.expected.weights_sha256
     found = mission.flight.payload.progress.model_digest.hex()
     return [] if found == wanted else [f"weights {found[:12] or 'none'}, undisturbed {wanted[:12]}"]
 
@@ -130,6 +129,14 @@ def predictions_down(mission: SimulatedMission) -> list[str]:
     return found
 
 
+def encoder_told(mission: SimulatedMission) -> list[str]:
+    """That the encoder cannot be used is told, and flight goes on by the statistics of cells."""
+    if mission.encoders == mission.plan.encoders:
+        return []
+    found = [] if mission.desk.of("encoder-missing") else ["the encoder is gone, and nobody was told"]
+    return found + (["flight sees through an encoder that is none"] if mission.flight.payload.encoder else [])
+
+
 CHECKS: tuple[Callable[[SimulatedMission], list[str]], ...] = (
     recovered,
     commands_once,
@@ -138,6 +145,7 @@ CHECKS: tuple[Callable[[SimulatedMission], list[str]], ...] = (
     chips_kept,
     same_weights,
     predictions_down,
+    encoder_told,
 )
 
 

@@ -26,7 +26,7 @@ from flight import last_start
 from flight.store import Store
 from ground.archive import LOG
 from sim import node
-from sim.campaign import short
+from sim.campaign import encoder, short
 from sim.campaign.faults import Fault
 from sim.campaign.keys import KEYS
 from sim.campaign.nodes import flip_bits
@@ -62,6 +62,7 @@ class RealMission:
         self.contacts: list[PassRecord] = self.plan.contacts
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._accepted = 0
+        self.first, self.encoder = 0, self.recipe.encoder
         self.lockstep = Lockstep([], {})
         self._end: dict[str, Any] = {}
 
@@ -112,6 +113,7 @@ class RealMission:
             return False
         flight, station = self.lockstep.report("flight"), self.lockstep.report("station")
         work = flight["pending_steps"] or flight["to_predict"] or flight["acknowledged"] < short.N_CHIPS
+        work = work or flight["events_waiting"]
         return not (work or station["orders_left"] or station["commands_open"])
 
     def _watch(self) -> None:
@@ -221,6 +223,23 @@ class RealMission:
         path.write_bytes(whole)
         each.child = self.fleet.start_again("flight")
 
+    def _corrupt_encoder(self, fault: Fault) -> None:
+        """Everything of flight dies, and its encoder's file is gone or corrupt from then on."""
+        self._interrupts(fault)
+        path = self.directory / "spec" / node.ENCODER.format(0)
+
+        def spoil() -> None:
+            if not self.encoder:
+                return
+            rng = np.random.default_rng([fault.seed, 0xEC])
+            path.write_bytes(encoder.spoilt(path.read_bytes(), rng))
+            if not path.stat().st_size:
+                path.unlink()
+            self.first, self.encoder = short.next_chip(Store(self.directory / "flight")), False
+            self._note("the encoder's file is gone, or none")
+
+        self._while_dead(spoil)
+
     def _while_dead(self, action: Callable[[], None]) -> ProcessNode:
         each = self._nodes["flight"]
         each.child.popen.kill()
@@ -248,7 +267,8 @@ class RealMission:
     def judge(self) -> list[str]:
         """Every invariant that does not hold, in words: those that can be seen from outside."""
         flight, station, camera = (self._end[name] for name in ("flight", "station", "camera"))
-        expected, found = short.expected(self.recipe, short.world(self.recipe.world)), []
+        made = replace(self.recipe, encoder=self.encoder)
+        expected, found = short.expected(made, short.world(self.recipe.world), self.first), []
         if not self.lockstep.is_up("flight"):
             return ["commandable: flight is down at the end"]
         if station["orders_left"] or station["commands_open"] or station["failed"]:
@@ -262,6 +282,8 @@ class RealMission:
             found.append(f"chips_kept: flight has taken in {flight['chips']} of {expected.chips}")
         if flight["weights_sha256"] != expected.weights_sha256:
             found.append(f"same_weights: {flight['weights_sha256'][:12]}, undisturbed {expected.weights_sha256[:12]}")
+        if self.encoder != self.recipe.encoder and "encoder-missing" not in self.told():
+            found.append("encoder_told: the encoder is gone, and nobody was told")
         cap = self.plan.scenario.caps.memory_bytes
         if self.peak_rss_bytes > cap:
             found.append(f"memory: VmHWM was {self.peak_rss_bytes} bytes, the cap is {cap}")

@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
+from flight.checkpoints import RECORD
 from flight.config import ExecutiveConfig, LearnerConfig, LinkConfig
 from flight.learn import LEARNERS, Learner
 from flight.link import labelset, layout, region_codec
@@ -24,9 +26,11 @@ from flight.link.parcel import Update, pack_update
 from flight.link.region import Region
 from flight.link.sequence import Sequence, SequenceStep, pack_sequence
 from flight.link.transfer import File
+from flight.store import Store
 from ground.imagery import TRAIN
 from ground.regions import region_from_imagery
 from ground.station import Order, Tagged
+from sim.campaign import encoder
 from sim.overpass import Overpass
 from sim.plan import REGION_ID, Plan, label_set
 from sim.radio import RadioConfig
@@ -44,6 +48,7 @@ WORLDS = 3
 WORLD_SEED = 100
 ADJUST_BASE_S, ADJUST_RADIX = 0.001, 4  # `adjust-time` number i moves the clock by 4^i ms: the sum tells each count
 LEARNERS_FLOWN = ("moments", "moments", "swath")
+ENCODER_SHARE = 0.5  # of the missions
 ECHO = 0x5157  # of the ping that ends every mission
 
 
@@ -56,6 +61,7 @@ class Recipe:
     learner: str
     tasks: tuple[tuple[int, int], ...]  # task and version of each label upload
     set_task: int  # task that is commanded at last; 0: none
+    encoder: bool = False  # whether chips are seen through one
 
     @property
     def last_labels(self) -> tuple[int, int]:
@@ -69,9 +75,8 @@ def recipe(seed: int) -> Recipe:
     """The recipe of the mission of that seed."""
     rng = np.random.default_rng([seed, 0x5E])
     tasks, set_task = [(((1, 1), (1, 2)), 0), (((1, 1), (2, 1)), 0), (((1, 1), (2, 1), (1, 2)), 1)][rng.integers(3)]
-    return Recipe(
-        seed, int(rng.integers(WORLDS)), LEARNERS_FLOWN[int(rng.integers(len(LEARNERS_FLOWN)))], tasks, set_task
-    )
+    number, learner = int(rng.integers(WORLDS)), LEARNERS_FLOWN[int(rng.integers(len(LEARNERS_FLOWN)))]
+    return Recipe(seed, number, learner, tasks, set_task, rng.random() < ENCODER_SHARE and encoder.can_fly())
 
 
 class Held:
@@ -159,7 +164,9 @@ def plan(made: Recipe) -> Plan:
     orders = [Order(0.0, File("region", FileKind.REGION, packed)), *_label_orders(made), *_commands(made)]
     orders.sort(key=lambda order: order.at_s)
     overpasses = [_overpass(i, at_s) for i, at_s in enumerate(OVERPASSES_S)]
-    return Plan(wanted, None, earth, region, None, passes, overpasses, orders, sent, 0, len(packed))
+    made_plan = Plan(wanted, None, earth, region, None, passes, overpasses, orders, sent, 0, len(packed))
+    made_plan.encoders = (encoder.file(CHIP_PX),) if made.encoder else ()
+    return made_plan
 
 
 def _overpass(number: int, at_s: float) -> Overpass:
@@ -232,10 +239,10 @@ class Expected:
     refused: int
 
 
-def expected(made: Recipe, imagery: Held) -> Expected:
-    """The end of the mission of `made` over `imagery`."""
-    if imagery.altered:
-        return _expected(made, imagery)
+def expected(made: Recipe, imagery: Held, first: int = 0) -> Expected:
+    """The end of the mission of `made` over `imagery`; of one that has begun anew with chip `first`."""
+    if imagery.altered or first:
+        return _expected(made, imagery, first)
     return _expected_of(replace(made, seed=0, tasks=(made.last_labels,), set_task=0))
 
 
@@ -244,14 +251,16 @@ def _expected_of(made: Recipe) -> Expected:
     return _expected(made, world(made.world))
 
 
-def _expected(made: Recipe, imagery: Held) -> Expected:
+def _expected(made: Recipe, imagery: Held, first: int = 0) -> Expected:
     region, _ = _region(made.world)
     where = region_codec.unpack(region_codec.pack(region), scenario(made).flight_config().link)
     shape = imagery.images.shape[1:]
-    whole = [i for i, image in enumerate(imagery.chips(np.arange(N_CHIPS))) if image.shape == shape]
+    whole = [i for i, image in enumerate(imagery.chips(np.arange(N_CHIPS))) if image.shape == shape and i >= first]
     config = scenario(made).flight_config()
+    if not whole:
+        return Expected("", 0, N_CHIPS - first)
     learner: Learner = LEARNERS[made.learner](seed=config.learner.seed, max_municipalities=64)
-    learner.region_id = REGION_ID
+    learner.use(learner.backend, encoder.opened(CHIP_PX) if made.encoder else None).region_id = REGION_ID
     cell = imagery.cell[whole]
     bags, weights = where.overlaps(cell[:, 0], cell[:, 1])
     images = np.stack(imagery.chips(np.array(whole)))
@@ -259,4 +268,10 @@ def _expected(made: Recipe, imagery: Held) -> Expected:
     task, version = made.last_labels
     learner.set_labels(labels(made.world, task, version).quantised().proportions, task_id=task, version=version)
     learner.train(1 << 30)
-    return Expected(learner.weights_sha256, len(whole), N_CHIPS - len(whole))
+    return Expected(learner.weights_sha256, len(whole), N_CHIPS - first - len(whole))
+
+
+def next_chip(store: Store) -> int:
+    """The first chip that the checkpoint in a store lacks."""
+    saved = store.get(RECORD)
+    return int(msgpack.unpackb(saved)["progress"]["next_number"]) if saved is not None else 0

@@ -21,7 +21,7 @@ from flight.store import Store
 from ground.station import Station, Window
 from sim import node
 from sim.camera import PORT, Camera
-from sim.campaign import short
+from sim.campaign import encoder, short
 from sim.campaign.damage import (
     BAD_FILE,
     LATE_FILE,
@@ -68,6 +68,8 @@ class SimulatedMission:
         self._cuts_power = False
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._accepted = 0
+        self.encoders = self.plan.encoders  # as they are on flight's disk
+        self.first = 0  # chip with which statistics have begun anew, without the encoder
         self._prepare()
         config = self.plan.scenario.flight_config()
         # The memory of this process is not flight's: no cap on it.
@@ -109,7 +111,8 @@ class SimulatedMission:
     # The cores
 
     def _flight(self) -> Core:
-        return Board(Executive(self.config, KEYS, Store(self.disk)), self.disk, self.skew_s)
+        flight = Executive(self.config, KEYS, Store(self.disk), encoder_files=self.encoders)
+        return Board(flight, self.disk, self.skew_s)
 
     def _station(self) -> Core:
         windows = [Window(each.aos_s, each.los_s) for each in self.plan.contacts]
@@ -171,6 +174,7 @@ class SimulatedMission:
             or station.endpoint.queued_packets
             or flight.acknowledged < short.N_CHIPS
             or flight.job
+            or flight.log.unconfirmed
             or payload.pending_steps
             or payload.products.to_predict
             or flight.endpoint.progress()
@@ -338,6 +342,25 @@ class SimulatedMission:
                 content = self.disk.read(name)
                 self.disk.place(name, flip_bits(content, rng, 40) if rng.random() < 0.5 else rng.bytes(len(content)))
                 self._note(f"{name} is corrupt")
+
+    def _corrupt_encoder(self, fault: Fault) -> None:
+        """From this restart on flight has no encoder, and begins anew with the chips that its checkpoint lacks."""
+        self._cuts_power = False
+        self._interrupts(fault)
+        self._end("flight")
+        if not self.encoders:
+            return
+        spoilt = encoder.spoilt(self.encoders[0], np.random.default_rng([fault.seed, 0xEC]))
+        if self.encoders == self.plan.encoders:
+            self.first = short.next_chip(Store(self.disk))
+        self.encoders = (spoilt,)
+        self._note(f"the encoder's file has {len(spoilt)} bytes and is none")
+
+    @property
+    def expected(self) -> short.Expected:
+        """What it must end with."""
+        made = dataclasses.replace(self.recipe, encoder=self.recipe.encoder and self.encoders == self.plan.encoders)
+        return short.expected(made, self.imagery, self.first)
 
     def _flip_memory(self, fault: Fault) -> None:
         """A bit of the learner's state, of the label table or of the map is flipped, where flight holds it."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from sim.campaign import invariants, outcome, short
+from sim.campaign import encoder, invariants, outcome, short
 from sim.campaign.faults import FAULTS_UNTIL_S, KINDS, MAX_FAULTS, Fault, draw, is_real
 from sim.campaign.outcome import Outcome, fly
 from sim.campaign.real import RealMission
@@ -201,7 +201,7 @@ def test_a_failed_campaign_exits_with_1_and_its_report_says_how_to_replay(tmp_pa
 def test_a_replay_tells_faults_and_verdict(monkeypatch):
     result = CliRunner().invoke(app, ["campaign", "--replay", "2"])
     assert result.exit_code == 0
-    assert "corrupt-parameters" in result.output and "every invariant held" in result.output
+    assert all(str(fault) in result.output for fault in draw(2)) and "every invariant held" in result.output
     monkeypatch.setattr(outcome.invariants, "broken", lambda mission: ["x: y"])
     assert CliRunner().invoke(app, ["campaign", "--replay", "2"]).exit_code == 1
 
@@ -232,3 +232,32 @@ def test_a_flight_process_whose_configuration_is_damaged_goes_on_with_that_of_it
     assert mission.judge() == []
     assert any("the configuration is corrupt" in line for line in mission.trace)
     assert "start-fallback" in mission.told()
+
+
+@pytest.mark.skipif(not encoder.can_fly(), reason="no runtime for encoders is installed")
+@pytest.mark.parametrize(("at_s", "lost"), [(5.0, 0), (330.0, 24), (635.0, 48)])
+def test_without_its_encoder_flight_says_so_and_learns_on_by_the_statistics_of_cells(at_s, lost):
+    made = dataclasses.replace(short.recipe(UNDISTURBED), encoder=True)
+    mission = SimulatedMission(made, (Fault(at_s, "corrupt-encoder"),))
+    mission.fly()
+    assert invariants.broken(mission) == [] and mission.first == lost
+    assert len(mission.desk.of("encoder-missing")) == 1
+    assert mission.flight.payload.progress.chips == short.N_CHIPS - lost
+
+
+@pytest.mark.skipif(not encoder.can_fly(), reason="no runtime for encoders is installed")
+def test_an_encoder_that_flight_does_without_in_silence_is_seen():
+    mission = SimulatedMission(dataclasses.replace(short.recipe(UNDISTURBED), encoder=True), ())
+    mission.fly()
+    assert invariants.broken(mission) == []
+    mission.encoders = (b"",)
+    assert len(invariants.encoder_told(mission)) == 2
+
+
+@pytest.mark.skipif(not encoder.can_fly(), reason="no runtime for encoders is installed")
+def test_a_flight_process_whose_encoder_is_gone_flies_without():
+    mission = RealMission(
+        dataclasses.replace(short.recipe(9), encoder=True), (Fault(330.0, "corrupt-encoder", seed=1),)
+    )
+    mission.fly()
+    assert mission.judge() == [] and mission.first == 24
