@@ -128,7 +128,7 @@ def triptych(task: TaskResult, municipality_map: NDArray[np.int32] | None, title
 def _panels(task: TaskResult, maps: TaskMaps, panels: list[tuple[str, NDArray]], title: str = "") -> Canvas:
     rows, cols = maps.error.shape
     across = len(panels) if cols <= 2 * rows else 2
-    gap, bar = 14, 52
+    gap, bar = 14, 62
     margin = 14 if title else 0
     width = (WIDTH_PX - 2 * margin - bar - gap * (across - 1)) / across
     height = min(max(width * rows / cols, 40), 460)
