@@ -5,6 +5,7 @@
 #   make bench   benchmarks, quick form
 #   make docs    the documentation as a site, in build/site/
 #   make coverage  lines and branches of what flies that the tests reach, in every process that they start
+#   make encoder  trains the encoder that comes with swath anew, into build/encoder/
 #   make campaign  a few hundred missions with faults
 
 VENV ?= .venv
@@ -14,7 +15,7 @@ BIN = $(VENV)/bin
 # Some processors have these set for old OpenBLAS builds; a stray value would change the speed, never the result.
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: demo test lint format bench docs coverage campaign clean
+.PHONY: demo test lint format bench docs coverage campaign encoder clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.sim
@@ -49,6 +50,19 @@ coverage: $(VENV)/.dev
 campaign: $(VENV)/.dev
 	$(BIN)/swath-sim campaign --missions 200 --jobs 2
 
+# On synthetic chips only. Copy released.tflite and released.onnx to ground/encoders/released/ to release them.
+ENCODER = build/encoder
+encoder: $(VENV)/.encoders
+	@mkdir -p $(ENCODER)
+	for seed in 101 102 103 104; do \
+	  $(BIN)/swath-sim world export --chips 1000 --seed $$seed -o $(ENCODER)/world$$seed.npz || exit 1; done
+	$(BIN)/swath-ground encoder pretrain $(ENCODER)/world10[1-4].npz --split all -o $(ENCODER)/released.safetensors \
+	  --architecture small --epochs 250 --crop 32 --near 16 --light 0.2
+	$(BIN)/swath-ground encoder freeze $(ENCODER)/released.safetensors $(ENCODER)/world10[1-4].npz --split all \
+	  -o $(ENCODER)/released.npz --name swath-small --bands red,green,blue
+	for form in tflite onnx; do $(BIN)/swath-ground encoder export $(ENCODER)/released.npz --format $$form \
+	  --calibration $(ENCODER)/world101.npz -o $(ENCODER)/released.$$form || exit 1; done
+
 $(VENV)/.venv:
 	@if [ -z "$(PYTHON)" ]; then \
 	  echo "swath needs Python 3.11 or newer, and found none on the PATH (python3 is $$(python3 --version 2>&1))."; \
@@ -69,6 +83,11 @@ $(VENV)/.dev: $(VENV)/.venv pyproject.toml
 	@echo "Installing swath and its development tools (once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/.sim
+
+$(VENV)/.encoders: $(VENV)/.dev
+	@echo "Installing what training encoders needs (once); torch for a GPU is large"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[encoders]'
+	@touch $@
 
 $(VENV)/.docs: $(VENV)/.venv pyproject.toml
 	@echo "Installing what the documentation's site needs (once)"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from flight.learn.context import describe
+from flight.learn.context import correlated, describe
 from flight.learn.features import CellFeatures
 
 _LEAST = 1e-6
@@ -21,7 +21,8 @@ def descriptions(chips: NDArray[np.uint8]) -> NDArray[np.float32]:
     (n, height, width, bands) to (n, 252) for three bands.
     """
     cells = CellFeatures(chips.shape[1:], raw=False)
-    return np.concatenate([describe(cells(chip)[None]) for chip in chips])
+    some = correlated(cells.n_features)
+    return np.concatenate([describe(cells(chip)[None], some) for chip in chips])
 
 
 def whitened(rows: NDArray[np.float32], n_components: int) -> NDArray[np.float32]:

@@ -346,3 +346,12 @@ def test_from_chips_to_a_frozen_encoder_on_the_command_line(npz, tmp_path, corpu
     assert json.loads(told)["recipe"] == "distil"
     code, _, notes = ground("pretrain", tmp_path / "none.npz", "-o", checkpoint, *small)
     assert (code, "No such file" in notes) == (1, True)
+
+
+def test_without_torch_the_command_says_what_to_install(npz, tmp_path, monkeypatch):
+    from ground import encoder_training_cli
+
+    monkeypatch.setattr(encoder_training_cli, "find_spec", lambda name: None if name == "torch" else object())
+    found = CliRunner().invoke(app, ["encoder", "pretrain", str(npz), "-o", str(tmp_path / "a.safetensors")])
+    assert found.exit_code == 2
+    assert "pip install 'swath[encoders]' (missing: torch)" in found.stderr
