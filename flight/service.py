@@ -91,7 +91,9 @@ class Service:
                 raise ServiceError(f"{name} {path}: does not exist{mend}")
         for path in _secrets(self.paths["--keys"]):
             if path.stat().st_uid != uid:
-                raise ServiceError(f"{path}: {self.user} could not read it; sudo chown {self.user} {path}")
+                raise ServiceError(
+                    f"{path}: {self.user} could not read it; sudo chown -R {self.user} {self.paths['--keys']}"
+                )
         state = self.paths["--state"]
         if state.exists() and state.stat().st_uid != uid:
             raise ServiceError(f"--state {state}: belongs to somebody else; sudo chown -R {self.user} {state}")

@@ -202,7 +202,7 @@ def test_flight_is_not_run_as_root_nor_as_somebody_unknown_nor_with_keys_that_it
         Service.of(options, "martian")
     if os.getuid() == 0:
         os.chown(keys / "keys.toml", 0, 0)
-        with pytest.raises(ServiceError, match=r"keys\.toml: daemon could not read it; sudo chown"):
+        with pytest.raises(ServiceError, match=r"keys\.toml: daemon could not read it; sudo chown -R daemon"):
             Service.of(options)
 
 
