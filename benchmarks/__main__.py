@@ -21,7 +21,7 @@ from benchmarks.timing import ALL_CORES, STOPWATCHES, WALL, on_cores
 from flight.clock import cpu_s, wall_s
 
 TOGETHER = ("features", "moments", "kdm", "train", "infer", "boot", "mission")
-BY_NAME = ("accuracy", "codec", "link", "flight", "faults")
+BY_NAME = ("accuracy", "encoders", "codec", "link", "flight", "faults")
 
 
 def parser() -> argparse.ArgumentParser:

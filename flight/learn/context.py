@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from flight.learn.arithmetic import Arithmetic
 
 _MAX_CORRELATED = 28  # statistics whose correlations are taken; all of three bands'
-_MAX_COMPONENTS = 32  # of an encoder's embedding, whose correlations are taken instead
 _LEAST_VARIANCE = 1e-4
 _LEAST = 1e-3
 _MOST = 1024  # descriptions in work at a time, and those that axes are found of, evenly spread
@@ -40,10 +39,10 @@ def describe(cells: NDArray[np.float32], some: NDArray[np.int64]) -> NDArray[np.
 def correlated(k: int, n_components: int = 0) -> NDArray[np.int64]:
     """Which of `k` statistics have their correlations taken, ascending: up to 28 of them, evenly spread.
 
-    Of those with an encoder, whose embedding is the last `n_components`: up to 32 of these, its first.
+    With an encoder, the `n_components` of its embedding, which stand last.
     """
     if n_components:
-        return np.arange(k - n_components, k - n_components + min(n_components, _MAX_COMPONENTS))
+        return np.arange(k - n_components, k)
     return spread(k, _MAX_CORRELATED)
 
 

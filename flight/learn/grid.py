@@ -11,7 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_WIDTH = 128
+MAX_WIDTH = 256
+_COMPONENTS = 32  # that learners use: the first ones, which differ most from cell to cell
 _TOLD = 64  # chips whose codes are at hand
 
 
@@ -66,10 +67,11 @@ class NoGrid:
 class Grid(NoGrid):
     """What an encoder says of the cells of chips of one shape: codes of 8 bits, from `low` to `top`.
 
-    A cell of 4 x 4 pixels has the embedding of the place of the grid that its middle lies in.
+    Of an embedding, the first 32 components are used; more made learners no better. A cell of 4 x 4 pixels has the
+    embedding of the place of the grid that its middle lies in.
 
     Attributes:
-        width: components of an embedding.
+        width: components of an embedding that are used.
         low, top: float32 (width,), what codes 0 and 255 stand for.
         scale: float32 (width,), what one more in a code stands for.
         places: int64 (n_cells,), the place in a grid, row by row, of each cell.
@@ -81,14 +83,16 @@ class Grid(NoGrid):
         """Of `encoder`, for chips of `shape` with (rows, cols) `cells`; ValueError if it does not fit them."""
         if tuple(encoder.chip_shape) != shape:
             raise ValueError(f"encoder: it takes chips {tuple(encoder.chip_shape)}, and these are {shape}")
-        rows, cols, self.width = encoder.grid
-        if not (1 <= rows <= cells[0] and 1 <= cols <= cells[1] and 1 <= self.width <= MAX_WIDTH):
+        rows, cols, width = encoder.grid
+        if not (1 <= rows <= cells[0] and 1 <= cols <= cells[1] and 1 <= width <= MAX_WIDTH):
             raise ValueError(
                 f"encoder: its grid is {encoder.grid}, expected up to {cells[0]} x {cells[1]} of 1 to {MAX_WIDTH}"
             )
         self.low, self.top = (np.array(end, np.float32) for end in (encoder.low, encoder.top))
-        if not (self.low.shape == self.top.shape == (self.width,) and (self.low < self.top).all()):
-            raise ValueError(f"encoder: low and top are not {self.width} ascending pairs")
+        if not (self.low.shape == self.top.shape == (width,) and (self.low < self.top).all()):
+            raise ValueError(f"encoder: low and top are not {width} ascending pairs")
+        self.width = min(width, _COMPONENTS)
+        self.low, self.top = self.low[: self.width].copy(), self.top[: self.width].copy()
         self.scale = (self.top - self.low) / np.float32(255.0)
         down, across = ((2 * np.arange(n) + 1) * side // (2 * n) for n, side in zip(cells, (rows, cols), strict=True))
         self.places = np.asarray((down[:, None] * cols + across).ravel(), np.int64)
@@ -127,7 +131,8 @@ class Grid(NoGrid):
         return np.asarray(values[self.places])
 
     def _encode(self, chips: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        values = np.asarray(self._encoder(chips), np.float32).reshape(len(chips), self.n_places, self.width)
+        said = np.asarray(self._encoder(chips), np.float32).reshape(len(chips), self.n_places, -1)
+        values = said[:, :, : self.width]
         if not np.isfinite(values).all():
             raise ArithmeticError("encoder: an embedding is not finite")
         return np.asarray(np.clip(np.rint((values - self.low) / self.scale), 0, 255), np.uint8)
