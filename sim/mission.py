@@ -343,8 +343,6 @@ class Mission:
             found.append(f"flight has taken in {flight['chips']} of {camera['chips_planned']} chips")
         if self.encoders.problem:
             found.append(f"models that see through an encoder could not be scored: {self.encoders.problem}")
-        if self.plan.encoders and not flight["encoder"]:
-            found.append("the encoder was not in use at the end: see the event encoder-missing")
         for sent in {s.task_id: s for s in self.plan.sent}.values():
             if sent.task_id not in self.models:
                 found.append(f"task {sent.task_id} never had a model")

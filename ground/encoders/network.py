@@ -27,6 +27,7 @@ _LOWEST, _HIGHEST = -128, 127
 _BATCH = 16
 _SHARES = (1.0, 0.9, 0.8, 0.7)  # of the greatest values, that a scale may reach
 _SAMPLES = 1_000_000
+_CANDIDATES, _STRETCH = 500, 0.05  # scales that are tried, and by how much they may be larger
 Doubles = NDArray[np.float64]
 
 
@@ -161,6 +162,8 @@ def in_integers(frozen: Frozen, chips: NDArray[np.uint8], levels: int = LEVELS) 
             real = summed.real(summed.quantise(real)) + made[conv.add][1]
         real = np.maximum(real, 0) if conv.relu else real
         out = Scale(1.0, 0) if last else _scale(real)
+        if conv.add is not None:
+            out = _without_ties(out, summed, layers[conv.add])
         real = out.real(out.quantise(real))
         made.append((true, real))
         layer = Layer(conv, integers.astype(np.int8), units.astype(np.int32), scales, out, out)
@@ -195,6 +198,23 @@ def _scale(values: Doubles) -> Scale:
     sample = values.ravel()[:: max(1, values.size // _SAMPLES)]
     scales = [_between(share * low, share * top) for share in _SHARES]
     return min(scales, key=lambda scale: float(np.square(scale.real(scale.quantise(sample)) - sample).sum()))
+
+
+def _without_ties(out: Scale, summed: Scale, other: Layer) -> Scale:
+    """A scale a little larger than `out`, by which no sum of two integers falls near the middle of two integers.
+
+    Runtimes add in floats or in fixed point, with errors that only there lead to another integer.
+    """
+    integers = np.arange(_LOWEST, _HIGHEST + 1, dtype=np.float64)
+    sums = np.add.outer(summed.real(integers), (other.out or out).real(integers)).ravel()
+    best, room = out, 0.0
+    for i in range(_CANDIDATES):
+        scale = float(np.float32(out.scale * (1 + _STRETCH * i / _CANDIDATES)))
+        inside = sums[np.abs(sums / scale + out.zero) < _HIGHEST + 1] / scale
+        found = float(np.abs(inside - np.floor(inside) - 0.5).min())
+        if found > room:
+            best, room = Scale(scale, out.zero), found
+    return best
 
 
 def _between(low: float, top: float) -> Scale:
