@@ -75,7 +75,7 @@ $(VENV)/.venv:
 	@touch $@
 
 $(VENV)/.sim: $(VENV)/.venv pyproject.toml
-	@echo "Installing swath and what the simulator needs (about 120 MB to download, once)"
+	@echo "Installing swath and what the simulator needs (about 145 MB to download, once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[sim]'
 	@touch $@
 

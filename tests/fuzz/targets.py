@@ -22,6 +22,7 @@ import numpy as np
 from benchmarks.regions import split, voronoi
 from flight import bundle
 from flight.config import LinkConfig
+from flight.encoder import EncoderError, flatbuffer, protobuf
 from flight.ingest import Chip, Gap, IngestError, RecorderRequest, unpack_from_camera
 from flight.learn import Moments
 from flight.learn.state import StateError as ModelError
@@ -46,6 +47,7 @@ from flight.link.telecommanding import Role
 from flight.link.transfer import File
 from ground.capture import Capture, Captured, CaptureError, CaptureWriter
 from ground.describe import Describer
+from ground.encoders import released
 from ground.importer import pickles
 
 CONFIG = LinkConfig(max_region_chips=4096, max_municipalities=256, max_label_cells=4096)
@@ -190,6 +192,11 @@ def _states() -> list[bytes]:
     return [ground.save(), space.save()]
 
 
+def _encoder(data: bytes) -> object:
+    parse = flatbuffer.parse if data[4:8] == flatbuffer.IDENTIFIER else protobuf.parse
+    return parse(data)
+
+
 def _model(data: bytes) -> object:
     return Moments.from_state(data + zlib.crc32(data).to_bytes(4, "little"))
 
@@ -254,6 +261,9 @@ TARGETS: dict[str, Target] = {
         lambda data: bundle.parse(data + bytes(32), None),
         lambda: [bundle.pack(A_MANIFEST, {bundle.LIBRARY: b"code", bundle.CONFIG: b"[caps]"}, KEYS)[:-32]],
         (bundle.BundleError,),
+    ),
+    "encoder": Target(
+        "encoder files, as if the digest were right", _encoder, lambda: list(released.files()), (EncoderError,)
     ),
     "model": Target(
         "trained weights",
