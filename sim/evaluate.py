@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from flight.learn import Learner
 from flight.learn.metrics import ScoreSums
 from flight.link.labelset import LabelSet
-from ground.imagery import TEST, TRAIN, Task
+from ground.imagery import TEST, TRAIN, VALIDATION, Task
 from sim.plan import Plan
-from sim.record import ExampleChips, TaskResult
+from sim.record import ExampleChips, SplitScore, TaskResult
 
 BATCH = 64
 EXAMPLES = 8
+MOST_OF_A_SPLIT = 1000  # chips
+SPLITS = {"training": TRAIN, "validation": VALIDATION, "test": TEST}
 
 
 class Scorer:
@@ -69,6 +71,45 @@ class Scorer:
             )
         return sums.result()
 
+    def by_split(self, learner: Learner, sent: LabelSet) -> dict[str, SplitScore]:
+        """The model on training, validation and test chips alike; a split without a chip of known truth is left out."""
+        imagery, scenes = self.plan.imagery, self.plan.scene_of()
+        seen = (scenes >= 0) & ~np.isnan(self.all_truth).any(1)
+        known = ~np.isnan(sent.proportions).any(1)
+        result = {}
+        for name, split in SPLITS.items():
+            chips = np.flatnonzero(seen & (imagery.chip_split == split))
+            if not len(chips):
+                continue
+            there = np.unique(imagery.bags[chips])
+            there = there[there >= 0]
+            there = there[imagery.bag_split[there] == split]
+            chips = chips[np.unique(np.linspace(0, len(chips) - 1, min(len(chips), MOST_OF_A_SPLIT)).astype(int))]
+            truth = self.all_truth[chips].astype(np.float64)
+            error = self._predicted(learner, chips, scenes[chips]) - truth
+            of_chip = np.abs(error).mean(1)
+            spread = ((truth - truth.mean(0)) ** 2).sum()
+            row, col = imagery.cell[chips[of_chip.argmax()]].tolist()
+            result[name] = SplitScore(
+                n_municipalities=len(there),
+                n_rows_sent=int(known[there].sum()),
+                n_chips=len(chips),
+                mae_soft=float(of_chip.mean()),
+                r2_soft=float(1 - (error**2).sum() / spread) if spread > 0 else float("nan"),
+                worst_mae=float(of_chip.max()),
+                worst_cell=(row, col),
+            )
+        return result
+
+    def _predicted(self, learner: Learner, chips: NDArray[np.int64], scenes: NDArray[np.int64]) -> NDArray[np.float32]:
+        predicted = np.empty((len(chips), len(self.task.class_names)), np.float32)
+        for scene in np.unique(scenes):
+            here = np.flatnonzero(scenes == scene)
+            for start in range(0, len(here), BATCH):
+                batch = here[start : start + BATCH]
+                predicted[batch] = learner.predict(self.plan.imagery.chips(chips[batch], int(scene)))
+        return predicted
+
     def baselines(self) -> dict[str, dict[str, float]]:
         """The reference lines: every chip gets the training mean, or its own municipality's row (an oracle)."""
         imagery = self.plan.imagery
@@ -90,8 +131,8 @@ class Scorer:
                 sums[name].update(soft, soft[:, None, None, :], labels=labels, proportions=self.truth[part])
         return {name: each.result() for name, each in sums.items()}
 
-    def result(self, sent: LabelSet, received: NDArray[np.float32], scores: dict[str, float]) -> TaskResult:
-        """Everything about the task that goes into the report."""
+    def result(self, sent: LabelSet, received: NDArray[np.float32], learner: Learner) -> TaskResult:
+        """Everything about the task that goes into the report, `learner` being the last model of it on board."""
         imagery = self.plan.imagery
         shape = (imagery.rows, imagery.cols, len(self.task.class_names))
         cells = imagery.cell[:, 0] * imagery.cols + imagery.cell[:, 1]
@@ -109,9 +150,10 @@ class Scorer:
             municipality=rows.reshape(shape),
             prediction=received,
             test=test.reshape(shape[:2]),
-            scores=scores,
+            scores=self.scores(learner),
             baselines=self.baselines(),
             mae_soft_received=self.received_mae(received),
+            by_split=self.by_split(learner, sent),
         )
 
     def examples(self, learner: Learner) -> ExampleChips:

@@ -23,7 +23,7 @@ def conclude(mission: Mission) -> MissionRecord:
         if learner is None:
             continue
         sent = [labels for labels in plan.sent if labels.task_id == task_id][-1]
-        results.append(scorer.result(sent, mission.grid(task_id), scorer.scores(learner)))
+        results.append(scorer.result(sent, mission.grid(task_id), learner))
         examples = examples or scorer.examples(learner)
     lockstep = mission.lockstep
     scenario = {**dataclasses.asdict(plan.scenario), "link_preset": str(plan.scenario.radio)}
@@ -145,6 +145,7 @@ def _task(result: TaskResult) -> dict[str, Any]:
         **result.scores,
         "mae_soft_received": result.mae_soft_received,
         "baselines": result.baselines,
+        "by_split": {name: dataclasses.asdict(score) for name, score in result.by_split.items()},
     }
 
 

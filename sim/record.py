@@ -82,6 +82,22 @@ class Mark:
     text: str
 
 
+@dataclass(frozen=True)
+class SplitScore:
+    """The model on board on the chips of one split; `worst_*` is the chip with the largest error, a mean over classes.
+
+    Of more chips than `sim.evaluate.MOST_OF_A_SPLIT`, so many are scored, evenly spread.
+    """
+
+    n_municipalities: int  # with chips
+    n_rows_sent: int
+    n_chips: int  # scored: those with a truth
+    mae_soft: float
+    r2_soft: float
+    worst_mae: float
+    worst_cell: tuple[int, int]  # row and column
+
+
 @dataclass
 class TaskResult:
     """How well one task went. Grids are (rows, cols, n_classes), NaN where there is no chip or nothing was received."""
@@ -96,6 +112,7 @@ class TaskResult:
     scores: dict[str, float]  # of the model on board at the task's end
     baselines: dict[str, dict[str, float]]  # "training mean" and "own municipality": the same scores
     mae_soft_received: float | None = None  # of what the ground has received, on the test chips among it
+    by_split: dict[str, SplitScore] = field(default_factory=dict)  # "training", "validation", "test": of the same model
 
 
 @dataclass

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.table import Table
 
 from sim import figures, report_chips, report_link, report_maps, report_power, report_scores, report_summary
@@ -110,13 +109,19 @@ def _task(record: MissionRecord, number: int, task: TaskResult) -> Markup:
     )
     title = f"Task {number + 1}: {task.name}"
     return _section(
-        f"task-{number}", title, maps, _scatter(task), report_scores.scores(task), report_scores.per_class(task)
+        f"task-{number}",
+        title,
+        maps,
+        _scatter(task),
+        report_scores.scores(task),
+        report_scores.by_split(task),
+        report_scores.per_class(task),
     )
 
 
 def _maps(record: MissionRecord, task: TaskResult) -> Markup:
     canvas = report_maps.map_figure(task, record.municipality_map)
-    n_chips, n_sent, n_received = (_known(grid) for grid in (task.truth, task.municipality, task.prediction))
+    n_chips, n_sent, n_received = (report_maps.known(grid) for grid in (task.truth, task.municipality, task.prediction))
     share = 100 / max(n_chips, 1)
     error = figure(report_maps.received_error(task))
     rows, cols = task.test.shape
@@ -131,13 +136,6 @@ def _maps(record: MissionRecord, task: TaskResult) -> Markup:
         f"outline the test municipalities, whose rows were never sent. Soft MAE there, where received: {error}."
     )
     return _picture(canvas, alt, caption)
-
-
-def _known(grid: np.ndarray) -> int:
-    known = np.ones(grid.shape[:2], bool)
-    for k in range(grid.shape[2]):
-        known &= np.isfinite(grid[..., k])
-    return int(known.sum())
 
 
 def _scatter(task: TaskResult) -> Markup:

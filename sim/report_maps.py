@@ -128,7 +128,7 @@ def triptych(task: TaskResult, municipality_map: NDArray[np.int32] | None, title
 def _panels(task: TaskResult, maps: TaskMaps, panels: list[tuple[str, NDArray]], title: str = "") -> Canvas:
     rows, cols = maps.error.shape
     across = len(panels) if cols <= 2 * rows else 2
-    gap, bar = 14, 62
+    gap, bar = 14, 70
     margin = 14 if title else 0
     width = (WIDTH_PX - 2 * margin - bar - gap * (across - 1)) / across
     height = min(max(width * rows / cols, 40), 460)
@@ -152,7 +152,7 @@ def _panels(task: TaskResult, maps: TaskMaps, panels: list[tuple[str, NDArray]],
             _draw(ax, _rgb(_error_rgb(values, vmax), maps), maps, dark=False)
             drawn = min(height, width * rows / cols)
             bar_top = top + 24 + (height - drawn) / 2
-            _colour_bar(canvas.axes(left + width + 8, bar_top, 10, drawn), vmax)
+            _colour_bar(canvas.axes(left + width + 8, bar_top, 10, drawn), vmax, bool((values > vmax).any()))
         if i == 0:
             _scale_bar(ax, maps.factor)
     canvas.legend(handles, legend_top, ncols)
@@ -169,7 +169,12 @@ def class_handles(class_names: tuple[str, ...]) -> list[Artist]:
 
 
 def _map_legend(task: TaskResult, maps: TaskMaps) -> list[Artist]:
-    handles = [*class_handles(task.class_names), Patch(facecolor=NO_VALUE, label="not sent / not received")]
+    handles = [*class_handles(task.class_names), Patch(facecolor=NO_VALUE, label="row not sent / nothing received")]
+    white = ~np.isfinite(maps.truth).all(axis=-1)
+    if white.any():
+        chips = maps.borders is not None and (maps.borders[white] >= 0).any()
+        label = "no chip, or no truth" if chips else "no chip"
+        handles.append(Patch(facecolor="white", edgecolor="#0006", lw=0.6, label=label))
     if maps.test.any():
         handles.append(Line2D([], [], color="black", lw=1.6, label="test municipalities"))
     return handles
@@ -215,10 +220,12 @@ def _draw(ax: Axes, rgb: NDArray[np.float32], maps: TaskMaps, dark: bool) -> Non
     ax.set_ylim(rows, -1)
 
 
-def _colour_bar(ax: Axes, vmax: float) -> None:
-    ColorbarBase(ax, cmap=matplotlib.colormaps[ERROR_MAP], norm=Normalize(0, vmax), extend="neither")
+def _colour_bar(ax: Axes, vmax: float, clipped: bool) -> None:
+    beyond = "max" if clipped else "neither"  # an arrow: the last colour stands for more as well
+    ColorbarBase(ax, cmap=matplotlib.colormaps[ERROR_MAP], norm=Normalize(0, vmax), extend=beyond)
     ax.tick_params(labelsize=points(10.5), labelcolor=MUTED, length=2, labelfontfamily=FONT)
-    ax.set_yticks([0, vmax / 2, vmax], [f"{v:.3g}" for v in (0, vmax / 2, vmax)])
+    marks = [f"{v:.3g}" for v in (0, vmax / 2, vmax)]
+    ax.set_yticks([0, vmax / 2, vmax], [*marks[:2], f"≥ {marks[2]}" if clipped else marks[2]])
     for spine in ax.spines.values():
         spine.set_linewidth(0.4)
 
@@ -238,6 +245,14 @@ def write_map_png(record: MissionRecord, task: TaskResult, path: Path) -> Path:
     error = received_error(task)
     title = f"{record.region_name}: {task.name}" + ("" if np.isnan(error) else f", soft MAE {figure(error)}")
     return write_atomically(path, triptych(task, record.municipality_map, title).png())
+
+
+def known(grid: NDArray[np.float32]) -> int:
+    """How many chips of a grid (..., n_classes) have a value for every class."""
+    found = np.ones(grid.shape[:-1], bool)
+    for k in range(grid.shape[-1]):
+        found &= np.isfinite(grid[..., k])
+    return int(found.sum())
 
 
 def received(task: TaskResult) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

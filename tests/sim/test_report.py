@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from fake_record import LAND_COVER, fake_record
 from matplotlib.image import imread
+from matplotlib.text import Text
 from rich.console import Console
 
 from flight.step import Message
@@ -20,10 +21,10 @@ from ground.styles import class_colours
 from sim.channel import Channel
 from sim.figures import mark_rows, task_spans
 from sim.radio import RadioConfig
-from sim.record import ExampleChips, Mark, MissionRecord, PassRecord, Sample, TaskResult
+from sim.record import ExampleChips, Mark, MissionRecord, PassRecord, Sample, SplitScore, TaskResult
 from sim.report import console_table, write_map_png, write_report, write_summary
-from sim.report_maps import edge_segments, received_error, task_maps
-from sim.report_scores import split_scores
+from sim.report_maps import edge_segments, map_figure, received_error, task_maps
+from sim.report_scores import by_split, scores, split_scores
 from sim.report_style import blend, plain
 from sim.report_summary import figure, mission_time, size, verdict
 
@@ -338,3 +339,48 @@ def test_the_link_section_counts_frames_by_what_became_of_them_and_passes_from_o
     assert re.search(r"lost: the whole pass lost\s+40\s+0", words) and "lost: singly" in words
     assert re.search(r"\b1\s+Svalbard.*?lost\s+0 of 40\s+none\s+2\s+", words, re.DOTALL)
     assert "radio.pcapng" in words and "3 frames were left out" in words
+
+
+def test_splits_stand_side_by_side_with_their_worst_chips_and_few_test_chips_are_told() -> None:
+    task = fake_record().tasks[0]
+    task.by_split = {
+        "training": SplitScore(60, 58, 1000, 0.025, 0.9, 0.381, (4, 12)),
+        "test": SplitScore(6, 0, 26, 0.016, 0.99, 0.04, (3, 11)),
+    }
+    words = " ".join(Page(by_split(task)).words)
+    assert re.search(r"training\s+60\s+58\s+1,000\s+0\.025\s+0\.900\s+0\.381 \(4, 12\)", words)
+    assert "26 test chips in 6 municipalities are few" in words
+    task.by_split["test"] = SplitScore(30, 0, 900, 0.016, 0.99, 0.04, (3, 11))
+    assert "are few" not in by_split(task)
+
+
+def test_what_is_scored_on_fewer_chips_says_so_and_is_never_the_best_of_a_row() -> None:
+    task = fake_record().tasks[0]  # of whose test chips some were not received
+    task.mae_soft_received = 0.0001
+    found = scores(task)
+    assert re.search(r"received on the ground \([\d,]+ of [\d,]+ chips\)", found)
+    assert '<span class="best">0.000</span>' not in found and 'class="best"' in found
+    task.prediction = task.truth
+    assert '<span class="best">0.000</span>' in scores(task)
+
+
+def _texts(task: TaskResult, land: np.ndarray | None = None) -> list[str]:
+    return [text.get_text() for text in map_figure(task, land).figure.findobj(Text)]
+
+
+def test_a_colour_scale_that_ends_below_the_largest_error_says_so() -> None:
+    truth = np.zeros((20, 20, 2), np.float32)
+    truth[..., 0] = 1
+    guess = truth.copy()
+    assert not any("≥" in text for text in _texts(task_of(truth, guess, ("a", "b"))))
+    guess[4, 12] = (0.5, 0.5)
+    assert "≥ 0.05" in _texts(task_of(truth, guess, ("a", "b")))
+
+
+def test_white_cells_have_a_word_in_the_legend() -> None:
+    truth = np.full((6, 6, 2), 0.5, np.float32)
+    assert "no chip" not in _texts(task_of(truth, truth, ("a", "b")))
+    holes = truth.copy()
+    holes[0] = np.nan
+    assert "no chip" in _texts(task_of(holes, truth, ("a", "b")))
+    assert "no chip, or no truth" in _texts(task_of(holes, truth, ("a", "b")), np.zeros((6, 6), np.int32))
