@@ -3,10 +3,13 @@
 import os
 
 import pytest
+from hypothesis import settings
 
 from flight.caps import one_blas_thread
 
 os.environ.update(one_blas_thread(dict(os.environ)))
+settings.register_profile("swath", deadline=None)  # how long an example takes is the machine's affair
+settings.load_profile("swath")
 
 
 @pytest.fixture(scope="session")

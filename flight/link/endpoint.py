@@ -292,7 +292,7 @@ class Endpoint:
         for run in runs:
             events += self._take_run(run, view_s)
         self._note_saves()
-        if self._secure.use.heard(opened.key_id):
+        if self._secure.use.heard(opened.key_id, opened.counter):
             self.needs_save = self._shows_key = True
             events.append(KeyChanged(opened.key_id))
         return events

@@ -7,8 +7,10 @@ The telecommand ``rotate-key`` makes before it breaks, in three steps, of which 
     3. space hears a frame with the new key: it sends with it too, and no other key is good any longer;
        ground hears one, and for ground no other key is good any longer either
 
-A lost telecommand or acknowledgement delays a step, and frames with the old key are good until it is done. Ids alone
-are kept here: a key never leaves the key ring.
+A lost telecommand or acknowledgement delays a step, and frames with the old key are good until it is done. A change
+back to an earlier key admits frames from the time when that was in use: one that was lost then, and is replayed or late
+now, proves nothing, as its counter is no greater than those before step 1. Ids alone are kept here: a key never leaves
+the key ring.
 """
 
 from __future__ import annotations
@@ -22,7 +24,10 @@ NOTHING = -1  # in saved states
 
 
 class KeyUse:
-    """The key that an end sends with, and those that it accepts, of the key file's `key_ids` and `active` one."""
+    """The key that an end sends with, and those that it accepts, of the key file's `key_ids` and `active` one.
+
+    `newest` is the greatest frame counter that has been accepted, -1 before the first.
+    """
 
     def __init__(self, key_ids: tuple[int, ...], active: int) -> None:
         self._key_ids = key_ids
@@ -30,6 +35,7 @@ class KeyUse:
         self.sending = active
         self.accepted = frozenset(key_ids)
         self.successor: int | None = None  # the others are retired once it is heard
+        self.newest = self._before = -1  # the latter: when the successor was admitted
         self.order: tuple[int, int] | None = None  # telecommand and key of the change that ground waits for
 
     def check_order(self, key_id: int, number: int | None) -> None:
@@ -56,11 +62,11 @@ class KeyUse:
         """Space executes a change: the key is good from now on, and the only one once it is heard."""
         self._check(key_id)
         self.accepted |= {key_id}
-        self.successor = key_id
+        self.successor, self._before = key_id, self.newest
 
-    def heard(self, key_id: int) -> bool:
-        """An authentic frame came with this key: True if that ends a change."""
-        if key_id != self.successor:
+    def heard(self, key_id: int, counter: int) -> bool:
+        """An authentic frame came with this key and counter: True if that ends a change."""
+        if key_id != self.successor or counter <= self._before:
             return False
         self.sending, self.accepted, self.successor = key_id, frozenset({key_id}), None
         return True
@@ -79,8 +85,9 @@ class KeyUse:
             "order": list(self.order or ()),
         }
 
-    def restore(self, saved: Any) -> None:
-        """Go on as saved, unless the key file has changed: other ids, or an active key that was not in use, count."""
+    def restore(self, saved: Any, newest: int) -> None:
+        """Go on as saved, after frames with counters up to `newest`, unless the key file has changed: other ids, or an active key that was not in use, count."""
+        self.newest = self._before = newest  # no less than it was at step 1, and none with the successor was heard
         path = "security.keys"
         file, sending, accepted, successor, order = state.fields(
             saved, path, file=list, sending=int, accepted=list, successor=int, order=list

@@ -142,6 +142,7 @@ class SecureChannel:
             raise RejectedError("bad_tag", f"tag does not fit key {key_id} and counter {counter}")
         if not self.window.accept(counter):
             raise RejectedError("replayed", f"counter {counter} was used before, the highest is {self.window.highest}")
+        self.use.newest = self.window.highest
         return Frame(header, counter, key_id, bytes(data[header.security_at + SECURITY_HEADER.size : end]))
 
     @property
@@ -170,4 +171,4 @@ class SecureChannel:
         self.counter.next = self.counter.reserved = reserved
         self.window = ReplayWindow(highest, int.from_bytes(seen, "big"))
         self._saved_highest = highest
-        self.use.restore(keys)
+        self.use.restore(keys, highest)

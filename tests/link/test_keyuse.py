@@ -182,6 +182,25 @@ def test_a_damaged_state_of_the_keys_is_refused_with_its_path(field, value):
         Endpoint.restore(state.dumps(saved), "ground", CONFIG, KEYS)
 
 
+def test_a_frame_from_before_that_was_lost_and_is_replayed_ends_no_change_back_to_its_key():
+    """Flight would retire the key that ground still sends with, as the acknowledgement is lost."""
+    world = in_pass()
+    world.ground.endpoint.send(Telecommand("status", {}))
+    lost = world.ground.endpoint.poll(world.t)
+    rotate(world, 2)
+    world.run(20.0)
+    world.down = Radio(1.0)
+    rotate(world, 1)
+    world.run(1.0)
+    assert use(world.space).successor == 1
+    for restarts in range(2):
+        world.space.endpoint.receive(lost, world.t)
+        assert use(world.space).accepted == {1, 2} and use(world.space).sending == 2
+        world.space.restart()
+    world.down = Radio()
+    assert answers(world) and in_use(world) == [(1, {1})] * 2
+
+
 class Rotation(RuleBasedStateMachine):
     """An operator, a lossy radio, restarts of both sides and an attacker who records and replays."""
 
