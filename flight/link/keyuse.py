@@ -86,7 +86,10 @@ class KeyUse:
         }
 
     def restore(self, saved: Any, newest: int) -> None:
-        """Go on as saved, after frames with counters up to `newest`, unless the key file has changed: other ids, or an active key that was not in use, count."""
+        """Go on as saved, after frames with counters up to `newest`.
+
+        Unless the key file has changed: other ids, or an active key that was not in use, count.
+        """
         self.newest = self._before = newest  # no less than it was at step 1, and none with the successor was heard
         path = "security.keys"
         file, sending, accepted, successor, order = state.fields(

@@ -193,7 +193,7 @@ def test_a_frame_from_before_that_was_lost_and_is_replayed_ends_no_change_back_t
     rotate(world, 1)
     world.run(1.0)
     assert use(world.space).successor == 1
-    for restarts in range(2):
+    for _ in range(2):
         world.space.endpoint.receive(lost, world.t)
         assert use(world.space).accepted == {1, 2} and use(world.space).sending == 2
         world.space.restart()
