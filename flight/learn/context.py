@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,14 @@ def limits(
     return np.concatenate([low, least, -pairs]), np.concatenate([top, np.log((top - low) / 2), pairs])
 
 
+class Descriptions(Protocol):
+    """Descriptions (n, m) of chips, of which some rows are looked at in turn."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> NDArray[np.float32]: ...
+
+
 class Axes(NamedTuple):
     """The axes along which some chips' descriptions differ most, each description first divided by its spread.
 
@@ -73,7 +81,7 @@ class Axes(NamedTuple):
 
 
 def axes(
-    descriptions: NDArray[np.float32], n_axes: int, arithmetic: Arithmetic, graded: bool = False
+    descriptions: Descriptions, n_axes: int, arithmetic: Arithmetic, graded: bool = False
 ) -> tuple[Axes, NDArray[np.float64]]:
     """Up to `n_axes` principal axes of `descriptions` (n, m), fewer than n and up to m, and places (n, n_axes) there.
 

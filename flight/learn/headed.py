@@ -236,7 +236,8 @@ class Headed(PooledMoments):
             if self._map is None:
                 self._map = self._closed_form(known, metric)
             design, self._drawn = self._design, self._draw(len(known.index))
-            rows = self._reservoir.chips[self._drawn]
+            every = len(self._drawn) == len(self._reservoir)  # and then a copy would take memory
+            rows = self._reservoir.chips if every else self._reservoir.chips[self._drawn]
             means = self._kept.means(rows)
             loss = self._loss(known, means, metric)
             prior = self._arithmetic.logs(np.maximum(self._arithmetic.mean(known.labels, known.weight), _LEAST_SHARE))

@@ -5,9 +5,26 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from flight.learn import context
 from flight.learn.arithmetic import Arithmetic
 from flight.learn.lattice import Lattice
 from flight.learn.records import Records
+
+
+class Coded:
+    """Descriptions (n, m) at 8 bits a value; some rows at a time, they are numbers."""
+
+    def __init__(self, codes: NDArray[np.uint8], scale: NDArray[np.float32], low: NDArray[np.float32]) -> None:
+        self._codes, self._scale, self._low = codes, scale, low
+
+    def __len__(self) -> int:
+        return len(self._codes)
+
+    def __getitem__(self, rows: slice) -> NDArray[np.float32]:
+        said = self._codes[rows].astype(np.float32)
+        said *= self._scale
+        said += self._low
+        return said
 
 
 class Whole:
@@ -34,7 +51,7 @@ class Whole:
         """Cells of chips, and which of them are trained on."""
         return self._records.kept(rows), self._some
 
-    def descriptions(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def descriptions(self, rows: NDArray[np.uint8]) -> context.Descriptions:
         """Descriptions (n, m) of chips."""
         return self._arithmetic.describe(self._records.kept(rows))
 
@@ -69,9 +86,6 @@ class Brief(Whole):
         n = len(self._some)
         return self._records.cells_of(rows, n), np.arange(n)
 
-    def descriptions(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def descriptions(self, rows: NDArray[np.uint8]) -> Coded:
         """Descriptions (n, m) of chips, as they are kept."""
-        said = rows[:, self._n_cells : self._n_cells + len(self._low)].astype(np.float32)
-        said *= self._scale
-        said += self._low
-        return said
+        return Coded(rows[:, self._n_cells : self._n_cells + len(self._low)], self._scale, self._low)

@@ -15,6 +15,7 @@ from flight.learn.arithmetic import Arithmetic
 
 Matrix = NDArray[np.float64]
 _SOFTNESS = 10.0
+_BLOCK = 1024  # kept chips in work at a time
 _SUM_WEIGHT = 10.0  # how hard weights are held to a sum of 1, in standard deviations of the embedding
 
 
@@ -32,7 +33,10 @@ def match(means: Matrix, kept: Matrix, prior: Matrix, metric: Matrix, arithmetic
     """
     whiten = arithmetic.whitening(metric)
     centre = arithmetic.mean(kept)
-    R = np.column_stack([arithmetic.product(kept - centre, whiten), np.full(len(kept), _SUM_WEIGHT)])
+    R = np.full((len(kept), len(centre) + 1), _SUM_WEIGHT)
+    for start in range(0, len(kept), _BLOCK):
+        some = slice(start, start + _BLOCK)
+        R[some, :-1] = arithmetic.product(kept[some] - centre, whiten)
     B = np.column_stack([arithmetic.product(means - centre, whiten), np.full(len(means), _SUM_WEIGHT)])
     gram = arithmetic.gram(R)
     gram[np.diag_indices(len(gram))] += _SOFTNESS
