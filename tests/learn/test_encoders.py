@@ -10,6 +10,7 @@ from flight.kernels.backend import NUMPY, Backend
 from flight.learn import LEARNERS, StateError, load_state
 from flight.learn.grid import Grid
 from flight.learn.headed import MAX_PARAMETERS
+from flight.learn.kdm import Classifier
 
 EARTH = world()
 SHAPE = (SIDE, SIDE, 3)
@@ -128,6 +129,15 @@ def test_a_new_task_is_solved_from_the_stored_state_without_any_chip(name):
     direct = seeing(name).set_labels(other, task_id=2).partial_fit(EARTH.chips, EARTH.bag)
     assert learner.weights() == direct.weights()
     assert encoder.calls == 0
+
+
+def test_a_kernel_density_matrix_learns_from_embeddings_and_the_rows_of_municipalities():
+    grid = FakeEncoder(SHAPE)(EARTH.chips)
+    points, rows = grid.reshape(-1, grid.shape[-1]), EARTH.table[EARTH.bag].repeat(9, axis=0)
+    model = Classifier(n_classes=3, n_prototypes=64).partial_fit(points, rows)
+    said = np.stack([model.predict_bag(chip.reshape(9, -1)) for chip in grid])
+    mean = np.abs(EARTH.table.mean(axis=0) - EARTH.proportions).mean()
+    assert np.abs(said - EARTH.proportions).mean() < 0.8 * mean
 
 
 @pytest.mark.parametrize("name", SEEING)
