@@ -80,12 +80,14 @@ class Scrub:
             self.repair(part)
 
     def repair(self, part: str) -> None:
-        """Take the payload anew from the disk; MemoryFaultError, to end the process, where that does not help."""
+        """Take the payload anew from the disk, and the encoder from its file: nothing that was in memory is used again.
+
+        MemoryFaultError, to end the process, where that does not help.
+        """
         self._repairs += 1
         if self._repairs > MAX_REPAIRS:
             raise MemoryFaultError(part)
-        if part.startswith(PART):
-            self.flight.encoders.reopen()
+        self.flight.encoders.reopen()
         self.flight.renew_payload()
         self.flight.emit("memory-repaired", part=short(part))
 

@@ -131,6 +131,22 @@ def test_a_damaged_file_is_told_and_the_next_one_or_none_is_used(
     assert told(world, "encoder-loaded")[-1]["digest"] == digest(encoders[1])
 
 
+@pytest.mark.parametrize("part", ["_low", "_top"])
+def test_a_flipped_bit_in_what_the_encoder_holds_is_repaired_from_its_file(
+    part: str, tmp_path: Path, encoders: list[bytes]
+) -> None:
+    world = flown(tmp_path, encoders[0])
+    weights, right = world.weights(), getattr(world.flight.encoders.current, part).copy()
+    getattr(world.flight.encoders.current, part).view(np.uint8)[3] ^= 64
+    world.run(world.config.executive.scrub_s)
+    (repaired,) = told(world, "memory-repaired")
+    assert repaired["part"] == f"learner.encoder.{part}"
+    np.testing.assert_array_equal(getattr(world.flight.encoders.current, part), right)
+    world.upload(label_file(1, version=2, share=0.5), label_file(1, version=3))
+    world.settle()
+    assert world.weights() == weights and len(told(world, "memory-repaired")) == 1
+
+
 def test_a_learner_of_raw_patches_takes_no_encoder(tmp_path: Path, encoders: list[bytes]) -> None:
     world = flown(tmp_path, encoders[0], learner="downconv")
     assert "downconv takes none" in told(world, "encoder-missing")[0]["reason"]
