@@ -17,6 +17,7 @@ _BOTH = re.compile(r"[+-]?\d{1,3}(?:([.,])\d{3})+([.,])\d+")
 _ONE = re.compile(r"[+-]?\d*([.,])(\d+)")
 _PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 POINT, COMMA = ".", ","
+_MEND = "correct it, or if it marks a missing value, say so"
 
 
 class Suppressed:
@@ -85,6 +86,8 @@ def _plain(cell: str, decimal: str) -> str:
     if grouped in text:
         whole, _, fraction = text.partition(decimal)
         if re.fullmatch(rf"[+-]?\d{{1,3}}(\{grouped}\d{{3}})+", whole) is None:
+            if _PLAIN.fullmatch(text.replace(grouped, ".")) is None:
+                raise CellError(f"{cell!r} is not a number; {_MEND}: --missing {cell!r}")
             raise CellError(f"{cell!r} is not a number with a decimal {_name(decimal)}; say --decimal {_name(grouped)}")
         text = whole.replace(grouped, "") + (decimal + fraction if fraction else "")
     text = text.replace(decimal, ".")
@@ -97,7 +100,7 @@ def _plain(cell: str, decimal: str) -> str:
             raise CellError(
                 f"{cell!r} is a bound, not a number; give the number, or --missing {cell!r} to take it as unknown"
             )
-        raise CellError(f"{cell!r} is not a number; if it marks a missing value, say so: --missing {cell!r}")
+        raise CellError(f"{cell!r} is not a number; {_MEND}: --missing {cell!r}")
     return text
 
 

@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 TOLERANCE = 0.005
+MOST_SUMS = 3  # wrong sums that are told row by row, if most rows are wrong
 UNITS = (FRACTION, PERCENT, AREA)
 
 
@@ -102,6 +103,8 @@ class _Rows:
         self.classes = table.classes if other is None or self.own_other is not None else (*table.classes, other)
         self.rows: dict[str, list[float]] = {}
         self.suppressed: list[str] = []
+        self.summed = 0  # rows whose sum was looked at
+        self.sums: list[tuple[str, str, float, float]] = []  # those that are wrong: place, code, sum, due sum
         firsts: dict[str, Entry] = {}
         totals = _column_totals(table.entries) if self.options.units == AREA else None
         for entry in table.entries:
@@ -117,6 +120,7 @@ class _Rows:
                 )
                 continue
             self.rows[code] = self._row(entry, code) or [math.nan] * len(self.classes)
+        self._tell_sums()
 
     def notes(self) -> tuple[str, ...]:
         """What happened to rows."""
@@ -178,11 +182,30 @@ class _Rows:
 
     def _normalised(self, entry: Entry, code: str, numbers: list[float], whole: float) -> list[float] | None:
         total = math.fsum(numbers)
+        self.summed += 1
         if abs(total - whole) <= self.tolerance * whole and total > 0:
             return [value / total for value in numbers]
-        limit = f"must be {whole:g} within {self.tolerance * whole:g}{self._advice(total, whole)}"
-        self.found.append(f"{entry.place}: proportions of municipality {code!r} sum to {total:.6g}, {limit}")
+        self.sums.append((entry.place, code, total, whole))
         return None
+
+    def _tell_sums(self) -> None:
+        """Wrong sums: of a few rows each, as mistakes in them; of most rows once, as what is wrong with the table."""
+        if not self.sums:
+            return
+        of_table = 2 * len(self.sums) > self.summed
+        middle = sorted(self.sums, key=lambda told: told[2] / told[3])[len(self.sums) // 2]
+        advice = self._advice(*middle[2:]) if of_table or self.options.total is not None else ""
+        if of_table and len(self.sums) > MOST_SUMS:
+            shares = [total / whole for _, _, total, whole in self.sums]
+            low, top = (f"{100 * share:.4g} %" for share in (min(shares), max(shares)))
+            place, code, total, whole = middle
+            of = f"of what they should, such as municipality {code!r} on {place} to {total:.6g} of {whole:g}"
+            self.found.append(f"{len(self.sums)} of {self.summed} rows sum to {low} to {top} {of}{advice}")
+            return
+        for i, (place, code, total, whole) in enumerate(self.sums):
+            limit = f"must be {whole:g} within {self.tolerance * whole:g}"
+            told = advice if i == 0 or not of_table else ""
+            self.found.append(f"{place}: proportions of municipality {code!r} sum to {total:.6g}, {limit}{told}")
 
     def _advice(self, total: float, whole: float) -> str:
         if self.options.total is not None:

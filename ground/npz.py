@@ -30,6 +30,11 @@ _UNREADABLE = (
 )  # fmt: skip
 
 
+# How other files begin that people have at hand: TIFF and BigTIFF of either byte order, JPEG 2000, PNG, JPEG.
+_IMAGES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\0\0\0\x0cjP  ", b"\x89PNG", b"\xff\xd8\xff")
+_MAKE = "`swath-ground dataset build --images ...` makes one of images, polygons and a table"
+
+
 class DatasetError(ValueError):
     """A dataset that cannot be used; the message names the file and the array."""
 
@@ -44,6 +49,8 @@ class NpzFile:
         except FileNotFoundError:
             raise DatasetError(f"{path}: No such file") from None
         except _UNREADABLE as error:
+            if (kind := _other_kind(path)) is not None:
+                raise DatasetError(f"{path}: is {kind}, not a data set (npz): {_MAKE}") from None
             why = getattr(error, "strerror", None) or error
             raise DatasetError(f"{path}: cannot be read as npz (truncated or damaged?): {why}") from None
 
@@ -74,6 +81,17 @@ class NpzFile:
         if array.size and not (low <= array.min() and array.max() <= high):
             raise self.error(f"array {name!r} runs from {array.min()} to {array.max()}; expected {low} to {high}")
         return array.astype(np.int64)
+
+
+def _other_kind(path: Path) -> str | None:
+    """What a file is that is no npz, if that is something that a data set could be made of."""
+    if path.is_dir():
+        return "a directory"
+    try:
+        with path.open("rb") as file:
+            return "an image" if file.read(8).startswith(_IMAGES) else None
+    except OSError:
+        return None
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:

@@ -310,3 +310,11 @@ def test_a_zip_with_other_things_in_it_is_a_dataset_error(path: Path) -> None:
         archive.writestr("licence.npy", b"\x93NUMPY\x01\x00\x10\x00{'descr': (((((  \n")
     with pytest.raises(DatasetError):
         open_imagery(path)
+
+
+def test_an_image_or_a_directory_in_place_of_a_data_set_is_told_from_a_damaged_file(tmp_path: Path) -> None:
+    image = tmp_path / "west.tif"
+    image.write_bytes(b"II*\0" + bytes(100))
+    for given, kind in ((image, "an image"), (tmp_path, "a directory")):
+        with pytest.raises(DatasetError, match=f"is {kind}, not a data set .*swath-ground dataset build --images"):
+            open_imagery(given)

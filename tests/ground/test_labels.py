@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flight.link.region import Region
-from ground.labels import LabelTable, TableError, in_order, read_table, to_label_set, write_table
+from ground.labels import LabelOptions, LabelTable, TableError, in_order, read_table, to_label_set, write_table
 
 CODES = ("01001", "01002", "28079")
 
@@ -103,7 +103,7 @@ def test_an_unknown_municipality_is_refused_with_advice_about_zeros(tmp_path: Pa
 
 def test_many_problems_come_at_once_but_no_more_than_twenty(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
-    path.write_text("code,a,b\n" + "".join(f"{i},0.9,0.9\n" for i in range(50)))
+    path.write_text("code,a,b\n" + "".join(f"{i},-0.9,1.9\n" for i in range(50)))
     with pytest.raises(TableError, match="and 30 more") as caught:
         read_table(path)
     assert len(caught.value.problems) == 20
@@ -169,3 +169,23 @@ def test_a_label_set_has_the_order_of_the_region_and_misses_what_the_table_lacks
     assert to_label_set(read, None).proportions.shape == (2, 2)
     with pytest.raises(TableError, match="'28079' is not in the region"):
         in_order(read, ("01001",), 0, 1, 1, 32)
+
+
+def test_most_rows_that_sum_wrongly_are_one_sentence_on_the_table(tmp_path: Path) -> None:
+    rows = "".join(f"{i},{20 + i},30\n" for i in range(20))
+    (told,) = problems(tmp_path, "code,a,b\n" + rows, options=LabelOptions(units="percent"))
+    assert told.startswith(
+        "20 of 20 rows sum to 50 % to 69 % of what they should, such as municipality '10' on line 12 to "
+    )
+    assert told.endswith("a class that takes the rest is made by --other NAME")
+
+
+def test_one_row_that_sums_wrongly_among_right_ones_says_nothing_of_the_tables_units(tmp_path: Path) -> None:
+    rows = "".join(f"{i},40,60\n" for i in range(9)) + "9,140,83\n"
+    (told,) = problems(tmp_path, "code,a,b\n" + rows, options=LabelOptions(units="percent"))
+    assert "line 11" in told and "sum to 223" in told and "--units" not in told
+
+
+def test_a_slip_in_one_cell_is_not_taken_for_the_tables_decimal_mark(tmp_path: Path) -> None:
+    (told,) = problems(tmp_path, "code;a;b\n1;0,5;0,5\n2;0.4x;0,6\n")
+    assert "line 3, column 'a': '0.4x' is not a number; correct it" in told and "--decimal" not in told

@@ -265,7 +265,7 @@ MALFORMED: list[tuple[str, str, Any, dict[str, Any], str]] = [
         CSV,
         "code,a,b\n1,x,1\n",
         {},
-        "line 2, column 'a': 'x' is not a number; if it marks a missing value, say so",
+        "line 2, column 'a': 'x' is not a number; correct it, or if it marks a missing value, say so",
     ),
     ("bound", CSV, "code,a,b\n1,<0.1,0.9\n", {}, "'<0.1' is a bound, not a number"),
     ("spreadsheet error", CSV, "code,a,b\n1,#DIV/0!,1\n", {}, "'#DIV/0!' is an error of the spreadsheet"),
