@@ -27,7 +27,9 @@ from flight.known_answers import COMPILED, EXACT, Check, trained
 from flight.learn import LEARNERS
 
 ANSWERS = Path(__file__).with_name("known_answers.json")
-TOLERANCE = 1e-3  # of proportions learned in numpy: what is fitted to noise moves with the order of sums
+TOLERANCE = 1e-5  # of proportions that were learned in numpy
+# Of those learned from records of 8 bits and means of 12: where a last bit tips one of them over, that is 1/512.
+ROUNDED = dict.fromkeys(("learner swath", "learner hybrid"), 5e-4)
 Result = tuple[str, list[float]]
 
 
@@ -80,7 +82,8 @@ def run(backend: Backend, answers: dict[str, Any] | None = None, encoders: Seque
             outcomes.append(Outcome(name, False, "", False, f"{type(error).__name__}: {error}"))
             continue
         exact = not values or bool(fresh.used)
-        reason = _wrong(known.get(name, {}), digest, values, exact)
+        tolerance = ROUNDED.get(name, TOLERANCE)
+        reason = _wrong(known.get(name, {}), digest, values, exact, tolerance)
         outcomes.append(Outcome(name, not reason, digest, exact, reason))
         used |= fresh.used
     if backend.compiled:
@@ -147,11 +150,11 @@ def _checks(backend: Backend) -> dict[str, Callable[[Backend], Result]]:
     }
 
 
-def _wrong(known: dict[str, Any], digest: str, values: list[float], exact: bool) -> str:
+def _wrong(known: dict[str, Any], digest: str, values: list[float], exact: bool, tolerance: float) -> str:
     """What is wrong with a result; empty if nothing is."""
     if not known:
         return "no answer is known"
     if exact:
         return "" if digest == known["sha256"] else f"expected {known['sha256'][:16]}"
     away = float(np.abs(np.subtract(values, known["values"])).max())
-    return "" if away <= TOLERANCE else f"{away:.1e} away, allowed are {TOLERANCE:g}"
+    return "" if away <= tolerance else f"{away:.1e} away, allowed are {tolerance:g}"
