@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from threading import Event
 
 from benchmarks.board import power
@@ -16,20 +17,27 @@ from benchmarks.synthetic import sample
 from flight.learn import LEARNERS
 
 _POWER_S = 3.0
+PARTS: dict[str, Callable[[Setting, argparse.Namespace], list[Row]]] = {
+    "product": lambda given, args: product_rows(given),
+    "step": lambda given, args: step_rows(given),
+    "threads": lambda given, args: thread_rows(given),
+    "bits": lambda given, args: bit_rows(given),
+    "learners": lambda given, args: [row for name in LEARNERS for row in training_rows(given, name)],
+    "stream": lambda given, args: stream_rows(given, args.chips),
+    "power": lambda given, args: _power_rows(given),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this benchmark."""
+    parser.add_argument("--part", nargs="+", choices=tuple(PARTS), default=tuple(PARTS), help="some of it  [all]")
     parser.add_argument("--chips", type=int, help="length of the stream  [100000, with --quick 2000]")
 
 
 def run(args: argparse.Namespace) -> list[Row]:
     """Matrix product, a step with all cells, threads, bits, learners, stream, power."""
     given = setting(args)
-    found = given.machine_rows()
-    found += product_rows(given) + step_rows(given) + thread_rows(given) + bit_rows(given)
-    found += [row for name in LEARNERS for row in training_rows(given, name)]
-    return found + stream_rows(given, args.chips) + _power_rows(given)
+    return given.machine_rows() + [row for part in args.part for row in PARTS[part](given, args)]
 
 
 def _power_rows(given: Setting) -> list[Row]:
