@@ -10,7 +10,7 @@ from flight.config import ConfigError, EncoderConfig, FlightConfig
 from flight.ingest import MAX_HEADER_BYTES
 
 MIB = 1 << 20
-PROCESS_BYTES = 52 * MIB  # Python, numpy, pyzmq and this software, after start-up (44 MiB) and with its heap's holes
+PROCESS_BYTES = 52 * MIB  # Python, numpy, pyzmq and this software, after start-up (39 MiB) and with its heap's holes
 _PACKET_BYTES = 1024  # a packet in a queue, with what Python adds
 _REGION_BYTES = 20  # a cell: four overlaps, int32 and uint8
 _TRAINING_BYTES = 24 * MIB  # what a slice of training or of chips holds for a while

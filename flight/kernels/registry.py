@@ -51,7 +51,8 @@ class Parameter:
 class Kernel:
     """An exported kernel: function `name` of `flight.kernels.<module>`, of `signature`, returning `returns`.
 
-    What is `small` is compiled for size: code that branches more than it computes, and gains little from speed.
+    What is `small` is compiled for size: code that branches more than it computes, and gains little from speed. So is
+    what is `rare`, but for boards only: it computes, though not with every chip.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Kernel:
     signature: str
     returns: str = "void"
     small: bool = False
+    rare: bool = False
 
     @property
     def symbol(self) -> str:
@@ -137,70 +139,70 @@ NETWORKS = (
     Kernel(
         "gemm", "native.gemm",
         "const float *a, const float *b, const float *start, float *c, int64 m, int64 n, int64 depth, int64 repeats",
-        small=True,
+        rare=True,
     ),
     Kernel(
         "convnet_fold", "native.convnet",
         "const float *W1, const float *b1, const float *W2, const float *P, int64 whitened, const int64 *dims, "
         "float *packed",
-        small=True,
+        rare=True,
     ),
     Kernel(
         "convnet_forward", "native.convnet",
         f"({_PATCHES}), const float *packed, const float *b2, const int64 *dims, uint32 seed, uint32 below, "
         "float scale, int64 first, int64 last, int64 keep, float *hidden, float *shares, float *means, float *x",
-        small=True,
+        rare=True,
     ),
     Kernel(
         "convnet_backward", "native.convnet",
         f"({_PATCHES}), const float *packed, const int64 *dims, float scale, int64 n_chips, int64 n_shards, "
         "int64 first, int64 last, float *hidden, float *shares, const float *d_means, float *gradients, float *x",
-        small=True,
+        rare=True,
     ),
     Kernel(
         "convnet_unfold", "native.convnet",
         "float *gradients, int64 n_shards, const float *P, const int64 *dims, float *W1, float *b1, float *W2, "
         "float *b2, float *scratch",
-        small=True,
+        rare=True,
     ),
     Kernel(
         "qkmnet_fold", "native.qkmnet",
         "const float *c_x, const float *c_y, const float *log_w, const float *log_s, const float *P, int64 whitened, "
         "const int64 *dims, float *packed",
-        small=True,
+        rare=True,
     ),
     Kernel(
         "qkmnet_forward", "native.qkmnet",
         f"({_PATCHES}), const float *packed, const int64 *dims, int64 first, int64 last, int64 keep, float *shares, "
         "float *mean_shares, float *means, float *x",
-        small=True,
+        rare=True,
     ),
     Kernel(
         "qkmnet_backward", "native.qkmnet",
         f"({_PATCHES}), const float *packed, const int64 *dims, int64 n_chips, int64 n_shards, int64 first, "
         "int64 last, float *shares, const float *mean_shares, const float *d_means, float *gradients, float *x",
-        small=True,
+        rare=True,
     ),
     Kernel(
         "qkmnet_unfold", "native.qkmnet",
         "float *gradients, int64 n_shards, const float *c_x, const float *c_y, const float *log_s, const float *P, "
         "const int64 *dims, const float *packed, float *d_c_x, float *d_c_y, float *d_log_w, float *d_log_s, "
         "float *scratch",
-        small=True,
+        rare=True,
     ),
     Kernel(
         "kdm", "native.kdm",
         "const double *x, const double *c, const double *log_w, int64 n, int64 m, int64 d, double narrowness, "
         "int64 shared, double *scores, double *total",
-        small=True,
+        rare=True,
     ),
-    Kernel("eigen", "native.jacobi", "double *a, double *v, int64 n", small=True),
-    Kernel("adam", "native.descent", "float *w, const float *g, float *m, float *v, int64 n, float rate", small=True),
+    Kernel("eigen", "native.jacobi", "double *a, double *v, int64 n", rare=True),
+    Kernel("adam", "native.descent", "float *w, const float *g, float *m, float *v, int64 n, float rate", rare=True),
     Kernel(
         "bag_gradient", "native.descent",
         "const float *q, const float *shares, const float *target, int64 n_bags, int64 n_chips, int64 n_classes, "
         "float floor, float *d",
-        small=True,
+        rare=True,
     ),
 )  # fmt: skip
 
@@ -209,7 +211,7 @@ _EMBEDDING = "const float *z, const float *weights, const float *offset"
 _CELLS = "int64 n, int64 n_features, int64 n_units, int64 padded"
 STATISTICS = (
     Kernel("embed", "native.features", f"{_EMBEDDING}, float *phi, float *work, {_CELLS}"),
-    Kernel("logarithms", "native.features", "float *x, int64 n", small=True),
+    Kernel("logarithms", "native.features", "float *x, int64 n", rare=True),
     Kernel(
         "absorb",
         "native.moments",
@@ -226,8 +228,8 @@ _TRIDIAGONAL = "const double *d, const double *e"
 
 
 def _solver(name: str, module: str, signature: str, returns: str = "void") -> Kernel:
-    """A kernel that runs when labels change, not with every chip: small is as fast."""
-    return Kernel(name, f"native.{module}", signature, returns, small=True)
+    """A kernel that runs when labels change, not with every chip."""
+    return Kernel(name, f"native.{module}", signature, returns, rare=True)
 
 
 ALGEBRA = (

@@ -16,6 +16,8 @@ from ground.build.targets import HOST, Target
 # What the C library of any Linux has, and what the linker takes from libgcc if the processor has no instruction for it.
 # (`raise` is called by its division of 64-bit integers on armv7, when the divisor is 0.)
 ALLOWED = frozenset({"memcpy", "memmove", "memset", "floor", "floorf", "raise"})
+# How the text names what is small, and what is rare (see `flight.kernels.registry.Kernel`).
+_SIZED = re.compile(r"^(attributes #\d+ = \{[^}]*?)\b(optsize|minsize)\b", re.MULTILINE)
 _PAGE_BYTES = 16384  # the largest page of the kernels that boards run: Raspberry Pi 5
 
 
@@ -46,16 +48,19 @@ def check(library: Path) -> None:
 
 
 def object_code(text: str, target: Target) -> bytes:
-    """The object file of `text` for `target`, optimised for speed."""
+    """The object file of `text` for `target`, optimised for speed, or for size where both ask for it."""
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     machine = llvm.Target.from_triple(target.triple).create_target_machine(
         cpu=target.cpu, features=target.attributes, opt=3, reloc="pic", codemodel="default", abiname=target.abi
     )
-    module = llvm.parse_assembly(re.sub(r'"target-(cpu|features)"="[^"]*"', "", text))
+    text = re.sub(r'"target-(cpu|features)"="[^"]*"', "", text)
+    small, rare = ("minsize optsize",) * 2 if target.compact else ("optsize", "nounwind")
+    module = llvm.parse_assembly(_SIZED.sub(lambda found: found[1] + (rare if found[2] == "minsize" else small), text))
     module.triple, module.data_layout = target.triple, str(machine.target_data)
     options = llvm.create_pipeline_tuning_options(speed_level=3)
-    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = True
+    options.loop_vectorization = options.slp_vectorization = True
+    options.loop_unrolling = options.loop_interleaving = not target.compact
     passes = llvm.create_pass_builder(machine, options)
     for _ in range(2):  # what the first run inlines, the second one simplifies
         passes.getModulePassManager().run(module, passes)

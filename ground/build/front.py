@@ -59,10 +59,10 @@ def _write(out: Path) -> None:
         compiled = entry(kernel, cached=False)
         text = compiled.inspect_llvm().replace(f'@"{compiled.native_name}"', f"@{kernel.symbol}")
         module = llvm.parse_assembly(text.replace(f"@{compiled.native_name}(", f"@{kernel.symbol}("))
-        if kernel.small:
+        if kernel.small or kernel.rare:
             for function in module.functions:
                 if not function.is_declaration:
-                    function.add_function_attribute("optsize")
+                    function.add_function_attribute("optsize" if kernel.small else "minsize")  # see back.object_code
         whole.link_in(module)
     exported = {ABI_SYMBOL, *(kernel.symbol for kernel in KERNELS)}
     for each in (*whole.functions, *whole.global_variables):

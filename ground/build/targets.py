@@ -19,6 +19,7 @@ class Target:
         triple, cpu, attributes, abi: as LLVM has them.
         needs: features that a processor must report to run this (`flight.processor.features`).
         flies: whether a flight process can run there; if not, kernels are for a driver in C.
+        compact: whether code is to be small (see `flight.kernels.registry.Kernel.small`), or as fast as it gets.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Target:
     abi: str = ""
     needs: tuple[str, ...] = ()
     flies: bool = True
+    compact: bool = True
 
     @property
     def linker(self) -> str:
@@ -70,4 +72,5 @@ def _host() -> Target:
     machine = platform.machine()
     attributes = llvm.get_host_cpu_features().flatten()
     triple = f"{machine}-unknown-linux-gnu"
-    return Target(HOST, machine, triple, llvm.get_host_cpu_name(), attributes, needs=tuple(sorted(features())))
+    needs = tuple(sorted(features()))
+    return Target(HOST, machine, triple, llvm.get_host_cpu_name(), attributes, needs=needs, compact=False)

@@ -18,7 +18,7 @@ from llvmlite import ir
 from numba.core import cgutils
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
-from flight.kernels.native.language import inlined
+from flight.kernels.native.language import helper
 
 LANES = 16
 
@@ -270,7 +270,7 @@ _L6, _L7, _L8 = _f(2.0000714765e-1), _f(-2.4999993993e-1), _f(3.3333331174e-1)
 _ROOT_HALF, _TINIEST = _f(0.707106781186547524), _f(1.17549435e-38)
 
 
-@inlined
+@helper
 def vexp(x: Any) -> Any:
     """exp, within 2 units of the last place; of what is below -87, 0; what is above 88 counts as 88.
 
@@ -286,7 +286,7 @@ def vexp(x: Any) -> Any:
     return where_less(x, splat(_LEAST), splat(_NONE), value)
 
 
-@inlined
+@helper
 def vlog(x: Any) -> Any:
     """Natural logarithm, within 2 units of the last place; what is below the least normal float counts as that.
 
