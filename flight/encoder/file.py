@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flight.encoder import flatbuffer, protobuf
 from flight.encoder.graph import EncoderError, Graph
 
 FORMAT = 1
@@ -89,6 +88,8 @@ class EncoderFile:
         most = limits or Limits()
         if len(data) > most.file_bytes:
             raise EncoderError(f"{len(data)} bytes; at most {most.file_bytes} are taken")
+        from flight.encoder import flatbuffer, protobuf  # 600 lines that a flight without an encoder does without
+
         parse = flatbuffer.parse if data[4:8] == flatbuffer.IDENTIFIER else protobuf.parse
         digest = _check_digest(data)
         graph, metadata = parse(data)
