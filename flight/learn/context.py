@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
 _MAX_CORRELATED = 28  # statistics whose correlations are taken; all of three bands'
 _LEAST_VARIANCE = 1e-4
+_LEAST_LOG, _LOG_2 = -4.6051702, 0.6931472  # of the root of the least variance; of 2
 _LEAST = 1e-3
 _MOST = 1024  # descriptions in work at a time, and those that axes are found of, evenly spread
 
@@ -54,10 +54,13 @@ def length(k: int, n_some: int) -> int:
 def limits(
     low: NDArray[np.floating], top: NDArray[np.floating], n_some: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The least and greatest value (m,) of each part of a description of statistics between `low` and `top` (k,)."""
+    """Bounds (m,) below and above each part of a description of statistics between `low` and `top` (k,).
+
+    A logarithm is bounded by the exponent of its number, which is the same on every processor.
+    """
     pairs = np.ones(n_some * (n_some - 1) // 2)
-    least = np.full(len(low), 0.5 * math.log(_LEAST_VARIANCE))
-    return np.concatenate([low, least, -pairs]), np.concatenate([top, np.log((top - low) / 2), pairs])
+    greatest = _LOG_2 * np.frexp((top - low) / 2)[1]
+    return np.concatenate([low, np.full(len(low), _LEAST_LOG), -pairs]), np.concatenate([top, greatest, pairs])
 
 
 class Descriptions(Protocol):

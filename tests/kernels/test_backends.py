@@ -6,6 +6,8 @@ import pytest
 from flight import kernels, selftest
 from flight.kernels.backend import AOT, JIT, NUMPY, Backend, BackendError, ahead_of_time, choose
 from flight.kernels.registry import ABI_SYMBOL
+from flight.learn import Swath
+from tests.learn.learn_world import FakeEncoder
 
 needs_numba = pytest.mark.skipif(not kernels.has_jit(), reason="numba is not installed")
 
@@ -64,6 +66,20 @@ def test_a_library_with_another_abi_is_refused(library, tmp_path):
 def test_every_backend_gives_the_known_answers(name, request):
     verdict = selftest.run(choose(name, request.getfixturevalue("library") if name == AOT else None))
     assert verdict.passed, selftest.report(verdict, False)
+
+
+@needs_numba
+def test_through_an_encoder_compiled_kernels_learn_the_same_bits_whoever_compiled_them(library):
+    chips = np.random.Generator(np.random.PCG64(1)).integers(0, 256, (48, 24, 24, 3)).astype(np.uint8)
+    bag = np.arange(48) // 4
+    chips[:] = chips // (1 + bag % 3)[:, None, None, None]
+    table = np.eye(3)[np.arange(12) % 3] * 0.7 + 0.1
+    encoder = FakeEncoder((24, 24, 3))
+    found = [
+        Swath(n_steps=10).use(backend, encoder).partial_fit(chips, bag).set_labels(table).weights()
+        for backend in (choose(JIT), choose(AOT, library))
+    ]
+    assert found[0] == found[1]
 
 
 def test_a_wrong_answer_fails_the_self_test_and_names_the_check():

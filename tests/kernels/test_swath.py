@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from learn_world import FakeEncoder
 
 from flight.kernels.backend import Backend, choose
 from flight.learn import LEARNERS, context, load_state, mixnet
 from flight.learn.arithmetic import Arithmetic, CompiledArithmetic, padded, whole
 from flight.learn.compiled import CompiledInputs
 from flight.learn.lattice import Lattice
+from tests.learn.learn_world import FakeEncoder
 
 SIZES = [(51, 9, 20, 7, 3, 5), (18, 20, 30, 0, 17, 40), (32, 16, 128, 11, 5, 9)]  # chips, cells, k, context, C, bags
 STANDING = ("swath", "hybrid", "moments")
