@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> list[Row]:
     try:
         from ground.datasets import open_imagery
     except ImportError as error:
-        return [Row("accuracy", None, "", why=f"{error.name} is missing: pip install 'swath[ground]'")]
+        return [Row("accuracy", None, "", why=f"{error.name} is missing: pip install '.[ground]' in swath's checkout")]
     found: list[Row] = []
     for path in args.data:
         imagery = open_imagery(path)

@@ -27,7 +27,7 @@ SHARES = {"all": 1.0, "1/2": 0.5, "1/4": 0.25, "1/10": 0.1}
 SHOTS = (10, 50, 200, 500)
 NOBODY = "no encoder"
 _CALIBRATION, _BATCH, _STEPS, _REPEATS = 128, 64, 300, 100
-_TORCH = "torch is missing: pip install 'swath[encoders]'"
+_TORCH = "torch is missing: pip install '.[encoders]' in swath's checkout"
 Many = dict[str, list[float]]
 
 
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> list[Row]:
     try:
         from ground.datasets import open_imagery
     except ImportError as error:
-        return [Row("encoders", None, "", why=f"{error.name} is missing: pip install 'swath[ground]'")]
+        return [Row("encoders", None, "", why=f"{error.name} is missing: pip install '.[ground]' in swath's checkout")]
     files = args.encoder
     found: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:

@@ -18,7 +18,7 @@ from flight.clock import wall_s
 from flight.kernels.backend import Backend
 
 FMA, BANDWIDTH = "FMA peak", "memory bandwidth"
-NO_KERNELS = "needs compiled kernels: pip install 'swath[jit]', or --bundle FILE"
+NO_KERNELS = "needs compiled kernels: pip install '.[jit]' in swath's checkout, or --bundle FILE"
 _LANES = 16
 _CHAINS = (12, 6, 3)
 _STEPS = 500_000  # of a chain in a call, beside which the call itself is nothing

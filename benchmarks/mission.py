@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> list[Row]:
     try:
         from sim.scenario import load_scenario
     except ImportError as error:
-        why = f"{error.name} is missing: pip install 'swath[sim]'"
+        why = f"{error.name} is missing: pip install '.[sim]' in swath's checkout"
         return [Row(name, None, unit, why=why) for name, unit in zip(_NAMES, _UNITS, strict=True)]
     given = setting(args)
     side = _SIDE_QUICK if args.quick else _SIDE

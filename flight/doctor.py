@@ -90,7 +90,7 @@ def kernel_backends() -> Iterator[Finding]:
             "kernels", OK, f"numba {_version('numba')} can compile them; a bundle starts faster and is smaller"
         )
     else:
-        mend = "at a desk: swath-ground build; here: swath-flight run --bundle. Or pip install 'swath[jit]'"
+        mend = "at a desk: swath-ground build; here: swath-flight run --bundle, or pip install '.[jit]' in the checkout"
         yield Finding("kernels", WARNING, "numpy only, unless a bundle brings them", mend)
 
 
@@ -98,14 +98,15 @@ def encoder_runtimes() -> Iterator[Finding]:
     """What could run a frozen encoder."""
     there = [module for module in RUNTIMES if importlib.util.find_spec(module) is not None]
     if not there:
-        mend = "needed for encoders only: pip install 'swath[litert]'"
+        mend = "needed for encoders only: pip install '.[litert]' in swath's checkout"
         yield Finding("encoder runtime", WARNING, "none", mend)
         return
     found = ", ".join(f"{module} {_version(module.replace('_', '-'))}" for module in there)
     numpy = _version("numpy") or "0"
     if there == ["tflite_runtime"] and int(numpy.partition(".")[0]) >= 2:
         mend = (
-            "tflite-runtime needs numpy 1: pip install 'swath[tflite]' in an environment of its own, or 'swath[litert]'"
+            "tflite-runtime needs numpy 1: in swath's checkout, pip install '.[tflite]' in an environment "
+            "of its own, or '.[litert]'"
         )
         yield Finding("encoder runtime", FAILED, f"{found} with numpy {numpy}", mend)
     else:

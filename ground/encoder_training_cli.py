@@ -168,6 +168,8 @@ def freeze(
         if not read.finished:
             typer.echo(f"note: {checkpoint} is of step {read.step} of {read.about['steps']}", err=True)
         names = tuple(bands.split(",")) if bands else None
+        if out.resolve() in [path.resolve() for path in (checkpoint, *chips)]:
+            raise SettingsError(f"{out}: is what the encoder is made of; give it another name with -o")
         frozen = freeze_checkpoint(read, read_corpus(chips, split), name or out.stem, names, width)
         frozen.write(out)
         facts = {"name": frozen.name, "digest": frozen.digest, "bands": list(frozen.bands), "width": frozen.width}
@@ -178,7 +180,7 @@ def _need_torch() -> None:
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         sys.stderr.write(
-            "swath-ground: training encoders needs the extra: pip install 'swath[encoders]'"
+            "swath-ground: training encoders needs the extra: pip install '.[encoders]' in swath's checkout"
             f" (missing: {', '.join(missing)})\n"
         )
         raise SystemExit(2)
@@ -227,7 +229,7 @@ def _train(
         trainer.resume(read_checkpoint(out))
         typer.echo(f"note: goes on at step {trainer.step} of {trainer.steps} ({out})", err=True)
     title = f"{settings.recipe}, {settings.architecture}: {len(corpus.chips):,} chips"
-    picture = out.with_suffix(".png")
+    picture = out.with_suffix(".loss.png")  # not OUT.png: a data set of that name has its check picture there
     try:
         with _shown(title, trainer.steps, as_json) as report:
             rank = run(trainer, out, report=report, least_rank=least_rank)

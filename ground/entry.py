@@ -12,7 +12,8 @@ def main() -> None:
     """Run the command line of the ground segment; exit status 2 if its extra is not installed."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
-        sys.stderr.write(f"swath-ground needs its extra: pip install 'swath[ground]' (missing: {', '.join(missing)})\n")
+        advice = "pip install '.[ground]' in swath's checkout"
+        sys.stderr.write(f"swath-ground needs its extra: {advice} (missing: {', '.join(missing)})\n")
         raise SystemExit(2)
     from ground.cli import app
 

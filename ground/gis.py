@@ -16,7 +16,7 @@ def need_gis() -> None:
     """GisError if the libraries for maps are not installed."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
-        raise GisError(f"maps need an extra: pip install 'swath[gis]' (missing: {', '.join(missing)})")
+        raise GisError(f"maps need an extra: pip install '.[gis]' in swath's checkout (missing: {', '.join(missing)})")
 
 
 def listed(items: list[str], limit: int = MAX_LISTED) -> str:

@@ -16,7 +16,8 @@ def main() -> None:
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] in ("flight", "ground", "sim"):
             raise
-        print(f"swath-sim needs {missing.name}, which is not here: pip install 'swath[sim]'", file=sys.stderr)
+        advice = "pip install '.[sim]' in swath's checkout"
+        print(f"swath-sim needs {missing.name}, which is not here: {advice}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

@@ -40,7 +40,7 @@ def start(form: str, data: bytes, wanted: str = AUTO) -> tuple[Run, str]:
     here = installed()
     names = [name for name in able if wanted in (AUTO, name) and name in here]
     if not names:
-        extras = " or ".join(f"pip install 'swath[{_EXTRAS[name]}]'" for name in able)
+        extras = " or ".join(f"pip install '.[{_EXTRAS[name]}]'" for name in able) + " in swath's checkout"
         why = f"encoder.runtime is {wanted!r}" if set(able) & set(here) else "none is installed"
         raise MissingRuntimeError(f"a {form} file needs {' or '.join(able)}, and {why}: {extras}")
     opened = {LITERT: _litert, ONNX_RUNTIME: _onnxruntime, TFLITE: _tflite}

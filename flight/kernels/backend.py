@@ -91,7 +91,7 @@ def choose(name: str = AUTO, library: Path | None = None, may_compile: bool = Tr
     if name == NUMPY or (name == AUTO and not (may_compile and kernels.has_jit())):
         return Backend(NUMPY)
     if not kernels.has_jit():
-        raise BackendError("kernels = 'jit' needs numba: pip install 'swath[jit]'")
+        raise BackendError("kernels = 'jit' needs numba: pip install '.[jit]' in swath's checkout")
     return in_use(JIT)
 
 

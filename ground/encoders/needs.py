@@ -16,4 +16,6 @@ def module(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         package = name.partition(".")[0]
-        raise FrozenError(f"needs {package}: pip install 'swath[{_EXTRAS[package]}]' ({error})") from None
+        raise FrozenError(
+            f"needs {package}: pip install '.[{_EXTRAS[package]}]' in swath's checkout ({error})"
+        ) from None

@@ -65,7 +65,7 @@ def test_tflite_runtime_with_numpy_2_is_a_failure_although_it_can_be_imported(bo
     monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: True if name == "tflite_runtime" else None)
     monkeypatch.setattr(doctor, "_version", lambda package: "2.1.0" if package == "numpy" else "2.14.0")
     finding = board()["encoder runtime"]
-    assert (finding.verdict, "swath[tflite]" in finding.mend) == (FAILED, True)
+    assert (finding.verdict, ".[tflite]" in finding.mend) == (FAILED, True)
 
 
 def test_a_state_directory_in_memory_would_lose_everything(tmp_path, board):

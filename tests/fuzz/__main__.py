@@ -71,7 +71,7 @@ def main() -> int:
     try:
         import atheris  # noqa: F401 - only whether it is there
     except ImportError:
-        print("fuzzing needs atheris: pip install 'swath[fuzz]'", file=sys.stderr)
+        print("fuzzing needs atheris: pip install '.[fuzz]' in swath's checkout", file=sys.stderr)
         return 2
     names = [given.target] if given.target else list(TARGETS)
     ends = [fuzz(name, given.seconds, given.corpus) for name in names]

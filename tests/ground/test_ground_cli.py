@@ -185,7 +185,7 @@ def test_a_bare_install_says_what_to_install(
     monkeypatch.setattr(entry, "find_spec", lambda name: None if name == "pyarrow" else object())
     with pytest.raises(SystemExit) as caught:
         entry.main()
-    assert caught.value.code == 2 and "pip install 'swath[ground]'" in capsys.readouterr().err
+    assert caught.value.code == 2 and "pip install '.[ground]'" in capsys.readouterr().err
 
 
 def test_the_door_opens_without_loading_the_house() -> None:

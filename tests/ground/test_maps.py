@@ -191,7 +191,7 @@ def test_a_georeference_with_a_crs_that_is_none_is_refused(files: tuple[Path, Ma
 
 def test_without_the_extra_the_user_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gis, "find_spec", lambda name: None if name == "rasterio" else object())
-    with pytest.raises(GisError, match=r"pip install 'swath\[gis\]' \(missing: rasterio\)"):
+    with pytest.raises(GisError, match=r"pip install '.\[gis\]' in swath's checkout \(missing: rasterio\)"):
         need_gis()
 
 

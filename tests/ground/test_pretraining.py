@@ -332,7 +332,7 @@ def test_from_chips_to_a_frozen_encoder_on_the_command_line(npz, tmp_path, corpu
     facts = json.loads(told)
     assert facts["steps"] == 6
     assert facts["data"] == corpus.digest
-    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "a.loss.png").read_bytes().startswith(b"\x89PNG")
     code, told, notes = ground("pretrain", npz, "-o", checkpoint, *small, "--seed", 1)
     assert (code, "seed 0 there, 1 here" in notes) == (1, True)
     code, told, _ = ground(
@@ -340,6 +340,9 @@ def test_from_chips_to_a_frozen_encoder_on_the_command_line(npz, tmp_path, corpu
     )
     assert code == 0
     assert json.loads(told)["digest"] == Frozen.read(frozen).digest
+    before = Path(npz).read_bytes()
+    code, _, notes = ground("freeze", checkpoint, npz, "-o", npz)
+    assert (code, "is what the encoder is made of" in notes, Path(npz).read_bytes() == before) == (1, True, True)
     student = tmp_path / "b.safetensors"
     code, told, _ = ground("distil", npz, "-o", student, "--teacher", frozen, *small, "--json")
     assert code == 0
@@ -354,4 +357,4 @@ def test_without_torch_the_command_says_what_to_install(npz, tmp_path, monkeypat
     monkeypatch.setattr(encoder_training_cli, "find_spec", lambda name: None if name == "torch" else object())
     found = CliRunner().invoke(app, ["encoder", "pretrain", str(npz), "-o", str(tmp_path / "a.safetensors")])
     assert found.exit_code == 2
-    assert "pip install 'swath[encoders]' (missing: torch)" in found.stderr
+    assert "pip install '.[encoders]' in swath's checkout (missing: torch)" in found.stderr

@@ -22,7 +22,7 @@ from flight.link.packet import IDLE_APID, FileKind, Packer, idle, split
 from flight.link.security import SecureChannel
 from flight.link.transfer import File
 
-pytest.importorskip("fprime_gds", reason="needs fprime-gds: pip install 'swath[interop]'")
+pytest.importorskip("fprime_gds", reason="needs fprime-gds: pip install '.[interop]' in swath's checkout")
 from fprime_gds.common.communication.ccsds.space_data_link import SpaceDataLinkFramerDeframer
 from fprime_gds.common.communication.ccsds.space_packet_splitter import SpacePacketSplitterFramerDeframer
 from fprime_gds.common.communication.ccsds.tm_frame_aggregator import TmFrameAggregatorFramerDeframer
