@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,8 @@ class CrashLog:
                 os.fsync(file.fileno())
             partial.replace(path)
         except OSError:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):  # as on a disk that is read-only now
+                partial.unlink()
 
     @classmethod
     def read(cls, path: Path) -> CrashLog:

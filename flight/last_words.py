@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TextIO
@@ -83,7 +83,8 @@ def write(directory: Path, words: LastWords) -> None:
         partial.write_text(json.dumps(asdict(words)), encoding="utf-8")
         partial.replace(directory / FILE)
     except OSError:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # as on a disk that is read-only now
+            partial.unlink()
 
 
 def mark_told(directory: Path) -> None:
