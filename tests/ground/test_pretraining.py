@@ -3,6 +3,7 @@
 # ruff: noqa: E402  torch may not be installed
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
