@@ -3,7 +3,7 @@
 One socket, msgpack arrays, request to answer::
 
     hello()                                               ->  hello(version, machine, unix_s)
-    start(config, control, radio, camera, epoch, rate)    ->  started()
+    start(config, control, radio, camera, epoch, rate, encoder files)  ->  started()
     look()                                                ->  running() | ended(exit code, end of the log)
     kill()                                                ->  killed()           SIGKILL to the flight process
     record(name)                                          ->  record(bytes or nil)
@@ -44,13 +44,14 @@ CERTIFICATE, PEERS, KEYS = "flight.key_secret", "peers", "keys.toml"
 RECORDS = ("checkpoint",)
 MAX_CONFIG_BYTES = 64 << 10
 MAX_ENDPOINT_CHARS = 200
+MAX_ENCODERS, MAX_ENCODER_BYTES = 8, 6 << 20  # together; a message of the hop has at most 8 MiB
 LOG_TAIL_BYTES = 2000
 DESK_GONE_S = 10.0  # of wall time without the desk's connection, after which its mission is ended
 STOP_TIMEOUT_S = 5.0
 _POLL_MS = 250
 _REQUESTS: dict[str, tuple[Any, ...]] = {
     "hello": (),
-    "start": (str, str, str, str, (float, type(None)), float),
+    "start": (str, str, str, str, (float, type(None)), float, list),
     "look": (),
     "kill": (),
     "record": (str,),
@@ -62,14 +63,26 @@ class Flight:
     """The supervisor of one mission, with the state in `directory`."""
 
     def __init__(self, directory: Path, keys: Path, options: list[str], request: tuple[Any, ...]) -> None:
-        config, control, radio, camera, epoch, rate = request
+        config, control, radio, camera, epoch, rate, encoders = request
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
         self.log = directory / "flight.log"
         self.state = directory / "state"
         (directory / "flight.toml").write_text(config, encoding="utf-8")
-        arguments = ["run", "--state", str(self.state), "--keys", str(keys), "--config", str(directory / "flight.toml")]
+        arguments = [
+            "run",
+            "--fall-back",
+            "--state",
+            str(self.state),
+            "--keys",
+            str(keys),
+            "--config",
+            str(directory / "flight.toml"),
+        ]
         arguments += ["--radio", radio, "--camera", camera, "--control", control, *options]
+        for i, data in enumerate(encoders):
+            (directory / f"encoder-{i}").write_bytes(data)
+            arguments += ["--encoder", str(directory / f"encoder-{i}")]
         if epoch is not None:
             arguments += ["--epoch", repr(epoch), "--rate", repr(rate)]
         environment = one_blas_thread(dict(os.environ)) | {PARENT_VARIABLE: str(os.getpid())}
@@ -187,6 +200,11 @@ class FlatSat:
         for endpoint in request[:3]:
             if not endpoint.startswith("tcp://") or len(endpoint) > MAX_ENDPOINT_CHARS:
                 raise RefusedError(f"endpoint {endpoint[:MAX_ENDPOINT_CHARS]!r}: expected tcp://ADDRESS:PORT")
+        encoders = request[-1]
+        if len(encoders) > MAX_ENCODERS or not all(isinstance(each, bytes) for each in encoders):
+            raise RefusedError(f"encoder files: expected {MAX_ENCODERS} at most")
+        if sum(map(len, encoders)) > MAX_ENCODER_BYTES:
+            raise RefusedError(f"encoder files of {sum(map(len, encoders)):,} bytes; {MAX_ENCODER_BYTES:,} at most")
         self.flight = Flight(self.directory, self.keys / KEYS, self.options, (config, *request))
         log.info("a mission begins")
         return ("started",)

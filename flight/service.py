@@ -55,7 +55,7 @@ class Service:
     """What is to run: the arguments of swath-flight, with the places and endpoints among them, and as whom."""
 
     arguments: Sequence[str]
-    paths: Mapping[str, Path] = field(default_factory=dict)
+    paths: Sequence[tuple[str, Path]] = ()
     endpoints: Sequence[str] = ()
     user: str = "swath"
     group: str = "swath"
@@ -66,42 +66,45 @@ class Service:
 
         Runs as `user`, by default as the owner of the keys. ServiceError if a file is missing, or could not be read.
         """
-        arguments, paths, endpoints = [options.command], {}, []
-        for key, value in vars(options).items():
+        arguments, paths, endpoints = [options.command], list[tuple[str, Path]](), list[str]()
+        for key, given in vars(options).items():
             name = f"--{key.replace('_', '-')}"
-            if key == "command" or value is None or value is False:
-                continue
-            if value is True:
+            for value in given if isinstance(given, list) else [given]:
+                if key == "command" or value is None or value is False:
+                    continue
                 arguments.append(name)
-                continue
-            if isinstance(value, Path):
-                value = paths[name] = value.absolute()
-            elif isinstance(value, str) and "://" in value:
-                endpoints.append(value)
-            arguments += [name, str(value)]
-        owner = _account(user, paths["--keys"])
+                if isinstance(value, Path):
+                    paths.append((name, value.absolute()))
+                elif isinstance(value, str) and "://" in value:
+                    endpoints.append(value)
+                if value is not True:
+                    arguments.append(str(value.absolute() if isinstance(value, Path) else value))
+        owner = _account(user, dict(paths)["--keys"])
         service = Service(arguments, paths, endpoints, owner.pw_name, grp.getgrgid(owner.pw_gid).gr_name)
         service._check(owner.pw_uid)
         return service
 
     def _check(self, uid: int) -> None:
-        for name, path in self.paths.items():
+        for name, path in self.paths:
             if not path.exists() and not (name == "--state" and self._state_directory):
                 mend = f": sudo install -d -m 700 -o {self.user} {path}" if name == "--state" else ""
                 raise ServiceError(f"{name} {path}: does not exist{mend}")
-        for path in _secrets(self.paths["--keys"]):
+        for path in _secrets(self._path("--keys")):
             if path.stat().st_uid != uid:
                 raise ServiceError(
-                    f"{path}: {self.user} could not read it; sudo chown -R {self.user} {self.paths['--keys']}"
+                    f"{path}: {self.user} could not read it; sudo chown -R {self.user} {self._path('--keys')}"
                 )
-        state = self.paths["--state"]
+        state = self._path("--state")
         if state.exists() and state.stat().st_uid != uid:
             raise ServiceError(f"--state {state}: belongs to somebody else; sudo chown -R {self.user} {state}")
+
+    def _path(self, name: str) -> Path:
+        return dict(self.paths)[name]
 
     @property
     def _state_directory(self) -> str:
         """The state directory below /var/lib, which systemd makes; empty if it lies elsewhere."""
-        state = self.paths["--state"]
+        state = self._path("--state")
         return str(state.relative_to(STATE_ROOT)) if STATE_ROOT in state.parents else ""
 
     def unit(self) -> str:
@@ -114,11 +117,11 @@ class Service:
         }
         if not self._state_directory:
             settings |= {"StateDirectory": None, "StateDirectoryMode": None}
-            settings["ProtectSystem"] = f"strict\nReadWritePaths={_quoted(str(self.paths['--state']))}"
+            settings["ProtectSystem"] = f"strict\nReadWritePaths={_quoted(str(self._path('--state')))}"
         else:
             settings["StateDirectory"] = _quoted(self._state_directory)
         code = (Path(sys.executable), Path(sys.prefix), Path(flight.__file__))
-        if any(home in path.parents for path in (*self.paths.values(), *code) for home in HOMES):
+        if any(home in path.parents for path in (*dict(self.paths).values(), *code) for home in HOMES):
             settings["ProtectHome"] = "read-only"
         if listens or not all(endpoint.startswith(_LOCAL) for endpoint in self.endpoints):
             settings |= {"PrivateNetwork": None, "RestrictAddressFamilies": "AF_UNIX AF_NETLINK AF_INET AF_INET6"}

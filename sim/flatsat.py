@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ import zmq
 from flight.clock import unix_s, wall_s
 from flight.curve import Curve
 from flight.edge import EdgeError
+from flight.flatsat import MAX_ENCODER_BYTES
 from flight.hop import Watch, new_socket
 from sim.lockstep import LockstepError
 
@@ -45,11 +47,17 @@ class Board:
         self._watch = Watch(self._socket, f"desk, {endpoint}", "client")
         self._socket.connect(endpoint)
 
-    def start(self, config: str, ports: dict[str, int], clock: tuple[float, float] | None) -> str:
+    def start(
+        self, config: str, ports: dict[str, int], clock: tuple[float, float] | None, encoders: Sequence[bytes] = ()
+    ) -> str:
         """Start flight there; what the board says of itself. `ports` are those at this desk that flight connects to.
+
+        `encoders` are the files of an encoder that it is started with.
 
         EdgeError if the board runs another version, or, with a `clock`, tells another time.
         """
+        if sum(map(len, encoders)) > MAX_ENCODER_BYTES:
+            raise EdgeError(f"encoder files have more than {MAX_ENCODER_BYTES:,} bytes together: too much for a board")
         version, machine, board_unix_s = self.ask("hello")
         offset_s = board_unix_s - unix_s()
         if clock is not None and abs(offset_s) > MAX_CLOCK_OFFSET_S:
@@ -59,7 +67,7 @@ class Board:
         address = _own_address(self.endpoint)
         here = [f"tcp://{address}:{ports[name]}" for name in ("control", "radio", "camera")]
         epoch, rate = clock if clock is not None else (None, 1.0)
-        self.ask("start", config, *here, epoch, rate)
+        self.ask("start", config, *here, epoch, rate, list(encoders))
         self.ended = False
         return f"{machine}, swath {version}"
 

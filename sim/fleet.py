@@ -120,7 +120,7 @@ class Processes:
             self.children.append(_flight(plan, directory, sockets, common))
             nodes.append(("flight", self.children[-1]))
         else:
-            board.start((spec / node.CONFIG).read_text(encoding="utf-8"), numbers, clock)
+            board.start((spec / node.CONFIG).read_text(encoding="utf-8"), numbers, clock, plan.encoders)
             nodes.append(("flight", board))
         self.nodes = [ProcessNode(name, self.control, child) for name, child in nodes]
 

@@ -156,8 +156,19 @@ def test_a_satellite_keeps_watchdog_and_no_network_and_a_board_on_a_desk_is_reac
     assert on_desk["Type"] == "exec"
     assert {"WatchdogSec", "NotifyAccess", "PrivateNetwork", "StartLimitAction"}.isdisjoint(on_desk)
     assert "AF_INET" in on_desk["RestrictAddressFamilies"].split()
-    assert (on_desk["User"], on_desk["StateDirectory"]) == (owner(listen.paths["--keys"]), "swath")
+    assert (on_desk["User"], on_desk["StateDirectory"]) == (owner(dict(listen.paths)["--keys"]), "swath")
     assert on_desk["ExecStart"].split()[1:4] == ["-m", "flight.cli", "listen"]
+
+
+def test_what_was_typed_is_what_runs_with_paths_from_the_root(keys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.tflite", "b.onnx"):
+        (tmp_path / name).touch()
+    typed = ["run", "--keys", "board/keys.toml", "--state", "/var/lib/swath", "--fall-back", "--rate", "2.0"]
+    typed += ["--encoder", "a.tflite", "--encoder", "b.onnx", "--radio", "ipc:///r", "--camera", "ipc:///c"]
+    wanted = parser().parse_args(typed)
+    wanted.keys, wanted.encoder = keys / "keys.toml", [tmp_path / "a.tflite", tmp_path / "b.onnx"]
+    assert parser().parse_args(list(Service.of(parser().parse_args(typed)).arguments)) == wanted
 
 
 def test_a_modem_on_the_network_opens_the_network(keys):

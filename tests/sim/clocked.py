@@ -3,7 +3,7 @@
 import dataclasses
 
 from sim.plan import make_plan
-from sim.scenario import LabelOrder, WorldSection, load_scenario
+from sim.scenario import EncoderSection, LabelOrder, WorldSection, load_scenario
 
 
 def plan_of_minutes():
@@ -18,6 +18,7 @@ def plan_of_minutes():
         demo,
         learner=dataclasses.replace(demo.learner, name="moments"),
         camera=dataclasses.replace(demo.camera, revisit=False),
+        encoder=EncoderSection(),
     )
     plan = make_plan(demo)
     short = dataclasses.replace(demo, duration_h=0.06)
