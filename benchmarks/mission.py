@@ -51,7 +51,7 @@ def _backends(given: Setting) -> list[str]:
 
 
 def _scenario(demo: Scenario, side: int, kernels: str) -> Scenario:
-    """One pass over a station, in which labels go up and every chip of a small region is taken."""
+    """One pass over a station, in which labels go up and every chip of a small region is taken; without an encoder."""
     changes: dict[str, Any] = {
         "name": "benchmark",
         "epoch_utc": _EPOCH_UTC,
@@ -60,6 +60,7 @@ def _scenario(demo: Scenario, side: int, kernels: str) -> Scenario:
         "world": dataclasses.replace(
             demo.world, rows=side, cols=side, municipalities=max(10, side * side // _CHIPS_PER_MUNICIPALITY)
         ),
+        "encoder": dataclasses.replace(demo.encoder, files=()),
         "labels": demo.labels[:1],
         "commands": (),
         "executive": dataclasses.replace(demo.executive, kernels=kernels),
