@@ -17,6 +17,8 @@ _TRAINING_BYTES = 24 * MIB  # what a slice of training or of chips holds for a w
 _MUNICIPALITY_BYTES = {"moments": 2616, "swath": 2072, "hybrid": 2072}  # statistics of one; others keep a reservoir
 _RESERVOIR_CHIPS = {"downconv": 256, "qkm": 256}
 _RESERVOIR_BYTES = 2 * MIB
+_SEEING_BYTES = 38 * MIB  # more, with an encoder: 4,096 chips instead of 512, and their features
+_SEEING = ("swath", "hybrid")
 _RUNTIME_BYTES = 16 * MIB  # libraries of LiteRT and what it allocates beside weights and activations
 
 
@@ -26,6 +28,7 @@ def parts(config: FlightConfig) -> dict[str, int]:
     chip_bytes = executive.max_chip_bytes + MAX_HEADER_BYTES
     reservoir = _RESERVOIR_CHIPS.get(config.learner.name, 0) * executive.max_chip_bytes
     statistics = _MUNICIPALITY_BYTES.get(config.learner.name, 0) * link.max_municipalities
+    seeing = _SEEING_BYTES if config.encoder.runtime != "none" and config.learner.name in _SEEING else 0
     return {
         "process": PROCESS_BYTES,
         "packets": 2 * link.max_queued_packets * _PACKET_BYTES,
@@ -34,7 +37,7 @@ def parts(config: FlightConfig) -> dict[str, int]:
         "labels": 3 * 4 * link.max_label_cells,
         "chips": 3 * executive.queue_chips * chip_bytes,  # in the queue, on the bus, and in a slice
         "encoder": 0 if config.encoder.runtime == "none" else _encoder(config.encoder),
-        "learner": _TRAINING_BYTES + _RESERVOIR_BYTES + reservoir + statistics,
+        "learner": _TRAINING_BYTES + _RESERVOIR_BYTES + reservoir + statistics + seeing,
     }
 
 

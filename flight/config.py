@@ -130,7 +130,7 @@ class ExecutiveConfig:
 class CapsConfig:
     """Hard caps on the flight process."""
 
-    memory_bytes: int = limited(256 << 20, 32 << 20, 1 << 36, "resident memory that the process must stay under")
+    memory_bytes: int = limited(288 << 20, 32 << 20, 1 << 36, "resident memory that the process must stay under")
     headroom_bytes: int = limited(96 << 20, 1 << 20, 1 << 36, "data segment allowed beyond what start-up took")
     cpu_share: float = limited(1.0, 0.01, 1.0, "share of one core that the payload may use")
     throttle_share: float = limited(0.25, 0.01, 1.0, "share of it while a limit asks to throttle")
