@@ -229,7 +229,7 @@ def _train(
         trainer.resume(read_checkpoint(out))
         typer.echo(f"note: goes on at step {trainer.step} of {trainer.steps} ({out})", err=True)
     title = f"{settings.recipe}, {settings.architecture}: {len(corpus.chips):,} chips"
-    picture = out.with_suffix(".loss.png")  # not OUT.png: a data set of that name has its check picture there
+    picture = out.with_suffix(".loss.png")  # OUT.png may be the check picture of a data set
     try:
         with _shown(title, trainer.steps, as_json) as report:
             rank = run(trainer, out, report=report, least_rank=least_rank)
