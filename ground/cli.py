@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from typer.core import TyperGroup
 
 from flight.config import LinkConfig
 from flight.link import event_log, labelset, municipal, parcel, product, region, region_codec, region_patch
@@ -74,9 +75,22 @@ from ground.table_options import (
     label_options,
     sheet_options,
 )
+from ground.versions import with_version
 
 _settings: dict[str, Any] = {"no_args_is_help": True, "pretty_exceptions_enable": False}
-app = typer.Typer(help="The ground segment at the analyst's desk.", add_completion=False, **_settings)
+
+
+class _Desk(TyperGroup):
+    """Commands in the order in which a newcomer needs them; all others follow."""
+
+    FIRST = ("dataset", "labels", "region", "products", "encoder", "keys", "station", "command", "sequence", "update")
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        first = [name for name in self.FIRST if name in self.commands]
+        return [*first, *(name for name in self.commands if name not in first)]
+
+
+app = typer.Typer(help="The ground segment at the analyst's desk.", add_completion=False, cls=_Desk, **_settings)
 labels_app = typer.Typer(help="Label tables: check, pack for the uplink, look into.", **_settings)
 region_app = typer.Typer(help="Region files: the chip grid and its municipalities.", **_settings)
 products_app = typer.Typer(help="Predictions that came down.", **_settings)
@@ -99,6 +113,7 @@ app.command()(log)
 app.command()(station_cli.station)
 app.command("spool")(station_cli.spool_files)
 app.command()(build_cli.build)
+with_version(app, "swath-ground")
 
 Base = Annotated[
     list[Path] | None,

@@ -20,6 +20,7 @@ from flight.config import ConfigError
 from flight.edge import EdgeError
 from flight.learn import LEARNERS
 from ground.orders import read_commands
+from ground.versions import with_version
 from sim import world_export
 from sim.campaign.cli import campaign
 from sim.flatsat import Board
@@ -30,6 +31,7 @@ from sim.outcome import conclude
 from sim.plan import Plan, make_plan, timeline
 from sim.radio import LOSS, UPLINK_BPS
 from sim.report import console_table, write_map_png, write_report, write_summary
+from sim.report_summary import number
 from sim.scenario import Scenario, built_in, load_scenario, reference
 
 app = typer.Typer(
@@ -41,6 +43,7 @@ app = typer.Typer(
 world_app = typer.Typer(help="Synthetic worlds.", no_args_is_help=True)
 app.add_typer(world_app, name="world")
 app.command()(campaign)
+with_version(app, "swath-sim")
 DEFAULT_OUT = Path("runs")
 CAPTURE_MB = 256.0  # where the scenario does not say
 
@@ -174,9 +177,10 @@ def _chosen(scenario: Scenario, learner: str | None, link: str | None, loss: str
 def _announce(console: Console, plan: Plan) -> None:
     imagery, chips = plan.imagery, sum(each.cells.size for each in plan.overpasses)
     console.print(
-        f"[bold]{plan.scenario.name}[/bold]: {imagery.n_chips} chips of {imagery.name}, {len(imagery.codes)} "
-        f"municipalities, {len(plan.overpasses)} imaging overpasses ({chips} cells), {len(plan.contacts)} passes in "
-        f"{plan.scenario.duration_h:g} h"
+        f"[bold]{plan.scenario.name}[/bold]: {number(imagery.n_chips, 'chip')} of {imagery.name}, "
+        f"{number(len(imagery.codes), 'municipality', 'municipalities')}, "
+        f"{number(len(plan.overpasses), 'imaging overpass', 'imaging overpasses')} ({number(chips, 'cell')}), "
+        f"{number(len(plan.contacts), 'pass', 'passes')} in {plan.scenario.duration_h:g} h"
     )
     for note in plan.notes:
         console.print(note)
@@ -185,11 +189,13 @@ def _announce(console: Console, plan: Plan) -> None:
 
 
 class _Display:
-    """The progress of a mission, at most ten times a second."""
+    """The progress of a mission: at most ten times a second on a terminal, else a line every tenth of the mission."""
 
     def __init__(self, console: Console) -> None:
+        self._console = console
         self._live = Live(console=console, refresh_per_second=10, transient=True)
         self._shown_s = 0.0
+        self._tenths = 0
 
     def __enter__(self) -> _Display:
         self._live.__enter__()
@@ -199,6 +205,9 @@ class _Display:
         self._live.__exit__(None, None, None)
 
     def show(self, view: View) -> None:
+        if not self._console.is_terminal:
+            self._tell(view)
+            return
         if wall_s() - self._shown_s < 0.1:
             return
         self._shown_s = wall_s()
@@ -220,6 +229,15 @@ class _Display:
         table.add_row("task", f"{view.task or '-'}: {error}")
         table.add_row("last", view.last_mark)
         self._live.update(table)
+
+    def _tell(self, view: View) -> None:
+        tenths = int(10 * view.t_s / view.duration_s + 1e-9)
+        if tenths <= self._tenths:
+            return
+        self._tenths = tenths
+        error = "no model yet" if view.mae_soft is None else f"soft MAE {view.mae_soft:.3f} on test chips"
+        done = f"{10 * tenths:3} %: {view.t_s / 3600:.1f} of {view.duration_s / 3600:g} h"
+        self._console.print(f"{done}, {view.chips:,} of {view.chips_planned:,} chips, {error}", soft_wrap=True)
 
 
 @app.command()

@@ -133,8 +133,15 @@ def _maps(record: MissionRecord, task: TaskResult) -> Markup:
         f"{n_chips:,} chips; {n_sent * share:.0f} % lie in a municipality whose row was uplinked, and for "
         f"{n_received * share:.0f} % a prediction was received. Colours are mixed by class proportion; the error "
         "is the mean over classes of |predicted − true| in a chip. Thin lines are municipality borders, thick ones "
-        f"outline the test municipalities, whose rows were never sent. Soft MAE there, where received: {error}."
+        f"outline the test municipalities, whose rows were never sent. Soft MAE there, where received: {error}. "
+        "Grey among the labels without such an outline: rows of validation municipalities, and rows that are missing "
+        "or that were held back."
     )
+    if 0 < n_received < n_chips:
+        caption += (
+            f" For {n_chips - n_received:,} chips no prediction of this task came down, because they were imaged when "
+            "another task was current, or too late, or their file was lost: grey in the prediction and its error."
+        )
     return _picture(canvas, alt, caption)
 
 
@@ -177,7 +184,10 @@ def _timeline(record: MissionRecord) -> Markup:
     )
     caption = (
         "The error on board is that of the model as it is; the ground knows only the predictions that it has received. "
-        "Reference lines belong to the task that is current. Shaded: passes; hatched: passes that were lost."
+        "After a change of task both begin anew, and the ground's error may rise for a while: what came down first are "
+        "quick-looks, one value for a block of chips, or predictions of an earlier model, and chips that come later may "
+        "be harder. Reference lines are drawn for the task that is current, before its first model as well. Shaded: "
+        "passes, of which those that adjoin merge; hatched: passes that were lost."
     )
     rows = [
         [i + 1, mission_time(m.t_s), m.kind, m.text] for i, m in enumerate(sorted(record.marks, key=lambda m: m.t_s))
@@ -193,10 +203,11 @@ def _operations(record: MissionRecord) -> Markup:
         [o.scene, mission_time(o.start_s), f"{o.end_s - o.start_s:.0f}", count(o.n_chips)] for o in record.imaging
     ]
     events = sorted(record.event_counts.items(), key=lambda item: (-item[1], item[0]))
+    told = element("p", "“restarted” counts every start of the flight process, the first included.", class_="note")
     pair = element(
         "div",
         element("div", table("Imaging overpasses", ["scene", "start", "length [s]", "chips"], imaging)),
-        element("div", table("Events by name", ["event", "count"], [[name, count(n)] for name, n in events])),
+        element("div", table("Events by name", ["event", "count"], [[name, count(n)] for name, n in events]), told),
         class_="pair",
     )
     return _section("operations", "Operations", report_link.passes(record), pair)

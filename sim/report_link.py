@@ -28,8 +28,11 @@ CAUSES = {
     "independent": "singly",
 }
 KINDS_NOTE = (
-    "Bytes by kind are those of packets, with their headers and every repeat; “framing” is what the frames around them "
-    "take. Sizes of label sets and maps elsewhere in this report are those of the files, each counted once."
+    "Bytes by kind are those of packets, with their headers and every repeat. “framing” is what the frames around them "
+    "take: headers, authentication, checksums. “idle” are packets without content, in frames that only keep the "
+    "link in step while there is nothing else to send. Label files are so small that these two are usually most of the "
+    "uplink, which is as it should be: that airtime had no other use. In summary.json, label_payload_bytes are "
+    "the packed tables, each counted once, and label_packet_bytes is the line “label set”."
 )
 SHOW = "swath-ground capture show"
 

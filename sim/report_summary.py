@@ -69,6 +69,11 @@ def count(value: Any) -> str:
     return f"{int(value):,}" if is_number(value) else "n/a"
 
 
+def number(n: int, one: str, many: str | None = None) -> str:
+    """So many of something: "1 pass", "1,200 passes"; `many` where an s would not do."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
 def size(value: Any) -> str:
     """Bytes in decimal units with three significant digits, as link budgets have them."""
     if not is_number(value):
