@@ -16,7 +16,7 @@ from sim.record import ExampleChips, SplitScore, TaskResult
 
 BATCH = 64
 EXAMPLES = 8
-MOST_OF_A_SPLIT = 1000  # chips
+MOST_OF_A_SPLIT = 300  # chips of training and of validation that are scored: each is made and predicted anew
 SPLITS = {"training": TRAIN, "validation": VALIDATION, "test": TEST}
 
 
@@ -34,6 +34,7 @@ class Scorer:
         self.all_truth = imagery.proportions(np.arange(imagery.n_chips), task)
         self.truth = self.all_truth[self.test]
         self._summaries: NDArray[np.uint8] | None = None
+        self._predicted_test = np.full(self.truth.shape, np.nan, np.float32)  # of the model that was scored last
 
     def _chips(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
         """Positions among the test chips, and their images, a batch of one scene at a time."""
@@ -66,13 +67,12 @@ class Scorer:
         sums = ScoreSums(len(self.task.class_names))
         for batch, images in self._chips():
             labels = self.plan.imagery.labels(self.test[batch], self.task)
-            sums.update(
-                learner.predict(images), learner.predict_map(images), labels=labels, proportions=self.truth[batch]
-            )
+            soft = self._predicted_test[batch] = learner.predict(images)
+            sums.update(soft, learner.predict_map(images), labels=labels, proportions=self.truth[batch])
         return sums.result()
 
     def by_split(self, learner: Learner, sent: LabelSet) -> dict[str, SplitScore]:
-        """The model on training, validation and test chips alike; a split without a chip of known truth is left out."""
+        """The model that `scores` was called with, on every split; one without a chip of known truth is left out."""
         imagery, scenes = self.plan.imagery, self.plan.scene_of()
         seen = (scenes >= 0) & ~np.isnan(self.all_truth).any(1)
         known = ~np.isnan(sent.proportions).any(1)
@@ -84,9 +84,14 @@ class Scorer:
             there = np.unique(imagery.bags[chips])
             there = there[there >= 0]
             there = there[imagery.bag_split[there] == split]
-            chips = chips[np.unique(np.linspace(0, len(chips) - 1, min(len(chips), MOST_OF_A_SPLIT)).astype(int))]
+            if split == TEST:
+                predicted = self._predicted_test[np.isin(self.test, chips)]
+            else:
+                few = np.linspace(0, len(chips) - 1, min(len(chips), MOST_OF_A_SPLIT)).astype(int)
+                chips = chips[few]
+                predicted = self._predicted(learner, chips, scenes[chips])
             truth = self.all_truth[chips].astype(np.float64)
-            error = self._predicted(learner, chips, scenes[chips]) - truth
+            error = predicted - truth
             of_chip = np.abs(error).mean(1)
             spread = ((truth - truth.mean(0)) ** 2).sum()
             row, col = imagery.cell[chips[of_chip.argmax()]].tolist()
@@ -142,6 +147,7 @@ class Scorer:
         rows[cells] = spread(self.plan, sent.proportions)
         test = np.zeros(imagery.rows * imagery.cols, bool)
         test[cells] = imagery.chip_split == TEST
+        scores = self.scores(learner)
         return TaskResult(
             task_id=self.task.task_id,
             name=self.task.name,
@@ -150,7 +156,7 @@ class Scorer:
             municipality=rows.reshape(shape),
             prediction=received,
             test=test.reshape(shape[:2]),
-            scores=self.scores(learner),
+            scores=scores,
             baselines=self.baselines(),
             mae_soft_received=self.received_mae(received),
             by_split=self.by_split(learner, sent),

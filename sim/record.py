@@ -86,7 +86,7 @@ class Mark:
 class SplitScore:
     """The model on board on the chips of one split; `worst_*` is the chip with the largest error, a mean over classes.
 
-    Of more chips than `sim.evaluate.MOST_OF_A_SPLIT`, so many are scored, evenly spread.
+    Every test chip is scored, and of the other splits at most `sim.evaluate.MOST_OF_A_SPLIT`, evenly spread.
     """
 
     n_municipalities: int  # with chips

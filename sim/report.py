@@ -185,7 +185,7 @@ def _timeline(record: MissionRecord) -> Markup:
     caption = (
         "The error on board is that of the model as it is; the ground knows only the predictions that it has received. "
         "After a change of task both begin anew, and the ground's error may rise for a while: what came down first are "
-        "quick-looks, one value for a block of chips, or predictions of an earlier model, and chips that come later may "
+        "quick-looks, one value for a block of chips, or predictions of an earlier model, and later chips may "
         "be harder. Reference lines are drawn for the task that is current, before its first model as well. Shaded: "
         "passes, of which those that adjoin merge; hatched: passes that were lost."
     )

@@ -78,6 +78,17 @@ def test_the_mission_learns_both_tasks_from_chips_that_were_taken_in_once(undist
     assert summary["retask_cpu_s"] < 1.0
 
 
+def test_every_split_is_scored_by_the_same_model_and_no_test_row_was_sent(undisturbed):
+    record = undisturbed[1]
+    for task, result in zip(record.summary["tasks"], record.tasks, strict=True):
+        by_split = task["by_split"]
+        assert set(by_split) >= {"training", "test"}
+        assert by_split["test"]["mae_soft"] == pytest.approx(task["mae_soft"], abs=1e-6)
+        assert by_split["test"]["n_rows_sent"] == 0 < by_split["training"]["n_rows_sent"]
+        assert result.test[tuple(by_split["test"]["worst_cell"])]
+        assert not result.test[tuple(by_split["training"]["worst_cell"])]
+
+
 def test_the_ground_has_every_prediction_and_the_telemetry_as_parquet(undisturbed):
     mission, record = undisturbed
     mission.export()
