@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sim.lockstep import Lockstep
 from sim.mission import Mission, lost_frames
 from sim.record import ImagingRecord, MissionRecord, TaskResult
+from sim.world import World
 
 
 def conclude(mission: Mission) -> MissionRecord:
@@ -27,6 +28,8 @@ def conclude(mission: Mission) -> MissionRecord:
         examples = examples or scorer.examples(learner)
     lockstep = mission.lockstep
     scenario = {**dataclasses.asdict(plan.scenario), "link_preset": str(plan.scenario.radio)}
+    if not isinstance(plan.imagery, World):
+        del scenario["world"]  # what was not in use was not asked for
     return MissionRecord(
         summary=_summary(mission, results),
         scenario=scenario,

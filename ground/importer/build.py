@@ -336,10 +336,14 @@ def _settle(
     little = (seen < options.min_seen) & (seen > 0) & ~np.isnan(rows[:, 0])
     if little.any():
         told = listed([f"{imagery.codes[i]} ({seen[i]:.0%})" for i in np.flatnonzero(little)])
-        why = "rows that are mostly about other land are missing (--min-seen)"
-        notes.append(
-            f"of {int(little.sum())} municipalities less than {options.min_seen:.0%} is on chips: {told}; {why}"
+        n, part = int(little.sum()), f"less than {options.min_seen:.0%}"
+        which = (
+            f"1 municipality has {part} of it on chips (--min-seen): its row tells mostly of other land and is left out"
+            if n == 1
+            else f"{n} municipalities have {part} of them on chips (--min-seen): their rows tell mostly of other land, "
+            "and are left out"
         )
+        notes.append(f"{which}: {told}")
         rows[little] = np.nan
     centres = shapely.get_coordinates(shapely.point_on_surface(mapped.polygons.geometry))
     chips = imagery.chips_of()

@@ -19,7 +19,7 @@ from ground.styles import class_colours, rgb
 MAX_SIDE_PX = 2000
 LEAST_WIDTH_PX = 380  # of a panel: smaller ones are enlarged
 _GAP_PX, _LINE_PX, _TEXT_PX = 18, 20, 14
-_BACK_RGB, _BORDER_RGB, _UNKNOWN_RGB = (225, 225, 225), (255, 235, 60), (120, 120, 120)
+_BACK_RGB, _BORDER_RGB, _UNKNOWN_RGB = (214, 200, 232), (255, 235, 60), (120, 120, 120)  # no land is lilac
 _WHITE_RGB, _INK_RGB = (255, 255, 255), (27, 31, 36)
 _SPLITS = (("training", (70, 120, 190)), ("validation", (235, 165, 60)), ("test", (200, 70, 80)))
 Legend = Sequence[tuple[str, tuple[int, int, int]]]
@@ -76,7 +76,7 @@ def _panels(imagery: BlockImagery, mapped: MappedRegion, t: int, has_truth: bool
     of_classes = list(zip(names, colours, strict=False))
     legends: list[tuple[str, Legend]] = [
         ("Imagery as chips", [("municipalities", _BORDER_RGB), ("no chip", _BACK_RGB)]),
-        ("Split", _SPLITS),
+        ("Split", [*_SPLITS, ("no chip", _BACK_RGB)]),
         ("Table: greatest class of each row", [*of_classes, ("no row", _UNKNOWN_RGB)]),
         ("Truth: land-cover raster", [*of_classes, ("unknown", _UNKNOWN_RGB)]),
     ]
