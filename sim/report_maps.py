@@ -243,9 +243,8 @@ def _scale_bar(ax: Axes, factor: int) -> None:
 def write_map_png(record: MissionRecord, task: TaskResult, path: Path) -> Path:
     """Write truth, prediction and error of `task` with legend as one PNG of 2040 pixels' width; returns `path`."""
     error = received_error(task)
-    title = f"{record.region_name}: {task.name}" + (
-        "" if np.isnan(error) else f", soft MAE {figure(error)} on test chips received"
-    )
+    of_test = "" if np.isnan(error) else f", soft MAE {figure(error)} on test chips received"
+    title = f"{record.region_name}: {task.name}{of_test}"
     return write_atomically(path, triptych(task, record.municipality_map, title).png())
 
 
