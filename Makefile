@@ -22,7 +22,7 @@ demo: $(VENV)/.sim
 	$(BIN)/swath-sim run --out runs/demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

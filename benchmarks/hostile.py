@@ -40,7 +40,7 @@ class Attacker:
             SecureChannel(self.config, KeyRing.parse(keys.dump().replace(b"active = 1", b"active = 2")), direction),
         ]
         self.target.use.admit(1)
-        self.target.use.heard(1)
+        self.target.use.heard(1, 0)
         self.accepted = [self._sealed(sender) for _ in range(RECORDED)]
         for frame in self.accepted:
             self.target.open(frame)

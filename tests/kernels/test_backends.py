@@ -91,7 +91,7 @@ def test_a_wrong_answer_fails_the_self_test_and_names_the_check():
     failed = {each.check: each.reason for each in verdict.outcomes if not each.passed}
     assert failed == {
         "labels": "expected 0000000000000000",
-        "learner moments": "1.0e-02 away, allowed are 0.001",
+        "learner moments": "1.0e-02 away, allowed are 1e-05",
         "store": "no answer is known",
     }
 
