@@ -61,7 +61,7 @@ encoder: $(VENV)/.encoders
 	$(BIN)/swath-ground encoder freeze $(ENCODER)/released.safetensors $(ENCODER)/world10[1-4].npz --split all \
 	  -o $(ENCODER)/released.npz --name swath-small --bands red,green,blue
 	for form in tflite onnx; do $(BIN)/swath-ground encoder export $(ENCODER)/released.npz --format $$form \
-	  --calibration $(ENCODER)/world101.npz -o $(ENCODER)/released.$$form || exit 1; done
+	  $(foreach seed,101 102 103 104,--calibration $(ENCODER)/world$(seed).npz) -o $(ENCODER)/released.$$form || exit 1; done
 
 $(VENV)/.venv:
 	@if [ -z "$(PYTHON)" ]; then \

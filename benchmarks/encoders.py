@@ -241,7 +241,7 @@ def _flying(path: Path, folder: Path, data: Path) -> Iterator[tuple[str, str, Pa
     from ground.encoders.export import Form, Precision, exported, lowered
     from ground.encoders.sizes import calibration_chips
 
-    chips, frozen = calibration_chips(data), _frozen(path)
+    chips, frozen = calibration_chips([data]), _frozen(path)
     if chips.shape[3] != len(frozen.bands):
         return
     for precision in Precision:

@@ -30,8 +30,8 @@ app = typer.Typer(
 )
 FrozenFile = Annotated[Path, typer.Argument(metavar="FROZEN", help="A frozen encoder (.npz).", dir_okay=False)]
 Calibration = Annotated[
-    Path | None,
-    typer.Option(help="npz file whose chips (training split, 256 of them) show how far activations reach; for int8."),
+    list[Path] | None,
+    typer.Option(help="npz file whose chips (training split) show how far activations reach; for int8. Repeated."),
 ]
 Levels = Annotated[
     int, typer.Option(min=7, max=127, help="Weights are rounded to so many steps either side of 0; fewer fly cheaper.")
@@ -62,7 +62,7 @@ def export(
     """Write an encoder as a file that flies, checked as flight checks it."""
     with told():
         frozen = Frozen.read(frozen_file)
-        chips = None if calibration is None else calibration_chips(calibration)
+        chips = calibration_chips(calibration) if calibration else None
         file = exported(lowered(frozen, precision, chips, levels), form, chip, chip)
         write_bytes(out, file.data)
         show(f"{out}", file_facts(file), as_json)
@@ -111,7 +111,7 @@ def verify(
         for path in data:
             chips = read_chips(path)
             side = chips.shape[1]
-            calibrated = calibration_chips(calibration or path)
+            calibrated = calibration_chips(calibration or [path])
             networks = [lowered(frozen, precision, calibrated, levels) for precision in Precision]
             files = [(each, None) for each in given if each.header.chip == chips.shape[1:]]
             if not given:

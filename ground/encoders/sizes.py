@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,13 @@ def read_chips(path: Path, most: int | None = None, training: bool = False) -> N
     return chips
 
 
-def calibration_chips(path: Path) -> NDArray[np.uint8]:
-    """The chips of a file that an encoder is calibrated on."""
-    return read_chips(path, _CALIBRATION_CHIPS, training=True)
+def calibration_chips(paths: Sequence[Path]) -> NDArray[np.uint8]:
+    """The chips that an encoder is calibrated on: 256, from each file as many; FrozenError if shapes differ."""
+    found = [read_chips(path, _CALIBRATION_CHIPS // len(paths), training=True) for path in paths]
+    for path, chips in zip(paths, found, strict=True):
+        if chips.shape[1:] != found[0].shape[1:]:
+            raise FrozenError(f"{path}: chips of {chips.shape[1:]}; those of {paths[0]} are {found[0].shape[1:]}")
+    return np.concatenate(found)
 
 
 def layer_facts(frozen: Frozen, side: int) -> dict[str, Any]:

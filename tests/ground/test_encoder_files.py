@@ -21,6 +21,7 @@ from ground.encoders import verify
 from ground.encoders.export import Form, Precision, exported, lowered
 from ground.encoders.frozen import FrozenError
 from ground.encoders.network import Network, in_floats, in_integers
+from ground.encoders.sizes import calibration_chips
 
 pytest.importorskip("onnx")
 pytest.importorskip("ai_edge_litert")
@@ -363,3 +364,13 @@ def test_the_command_line_exports_inspects_and_verifies(tmp_path: Path) -> None:
     rows = json.loads(done.stdout)["rows"]
     assert done.exit_code == 0 and {row["precision"] for row in rows} == {"fp32", "int8"}
     assert all(row["exact"] == 1 for row in rows if row["precision"] == "int8")
+
+
+def test_calibration_chips_come_from_each_file_alike_and_have_one_shape(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.npz" for name in ("dark", "bright", "small")]
+    for path, level, side in zip(paths, (10, 200, 16), (32, 32, 16), strict=True):
+        np.savez(path, chips=np.full((300, side, side, 3), level, np.uint8))
+    taken = calibration_chips(paths[:2])
+    assert [int((taken[:, 0, 0, 0] == level).sum()) for level in (10, 200)] == [128, 128]
+    with pytest.raises(FrozenError, match=r"small.npz: chips of \(16, 16, 3\); those of"):
+        calibration_chips([paths[0], paths[2]])
