@@ -261,3 +261,9 @@ def test_a_flight_process_whose_encoder_is_gone_flies_without():
     )
     mission.fly()
     assert mission.judge() == [] and mission.first == 24
+
+
+def test_an_encoder_that_was_spoilt_to_nothing_can_be_spoilt_again():
+    for seed in range(20):
+        for content in (b"", b"\0"):
+            assert encoder.spoilt(content, np.random.default_rng(seed)) == b""
