@@ -6,8 +6,9 @@ import gc
 import os
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from flight.clock import cpu_s, wall_s
 
@@ -88,10 +89,17 @@ def _no_garbage_collection() -> Iterator[None]:
 
 @contextmanager
 def on_cores(cores: Iterable[int]) -> Iterator[None]:
-    """This thread, and what it starts, on `cores` alone."""
+    """This process on `cores` alone: threads that wait for work since they last did some, and those still to start."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores)
+    _move(cores)
     try:
         yield
     finally:
-        os.sched_setaffinity(0, before)
+        _move(before)
+
+
+def _move(cores: Iterable[int]) -> None:
+    chosen = set(cores)
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(ProcessLookupError):  # it has ended meanwhile
+            os.sched_setaffinity(int(thread.name), chosen)

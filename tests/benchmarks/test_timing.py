@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -90,3 +91,11 @@ def test_without_a_measured_peak_there_is_no_share_of_it(limits):
 
 def test_work_that_nothing_bounds_has_no_share(limits):
     assert limits.bound(Work(1.0, "steps/s"), ONE_SECOND) is None
+
+
+def test_threads_that_wait_for_work_move_along():
+    before = os.sched_getaffinity(0)
+    with ThreadPoolExecutor(1) as pool:
+        with on_cores({max(before)}):
+            assert pool.submit(os.sched_getaffinity, 0).result() == {max(before)}
+        assert pool.submit(os.sched_getaffinity, 0).result() == before
