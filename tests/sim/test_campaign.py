@@ -209,7 +209,7 @@ def test_a_replay_tells_faults_and_verdict(monkeypatch):
 def test_missions_fly_on_whatever_is_behind_a_scheduler(tmp_path):
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
     ) as cluster:
         found = run([0, 1], results(tmp_path), scheduler=cluster.scheduler_address)
     assert [without_wall_time(each) for each in found] == [without_wall_time(fly(seed)) for seed in (0, 1)]
