@@ -11,8 +11,8 @@ import pytest
 from benchmarks import encoders
 from benchmarks.__main__ import main
 from benchmarks.eyes import of_frozen, opened
+from ground.encoders import frozen
 
-frozen = pytest.importorskip("ground.encoders.frozen")
 RNG = np.random.Generator(np.random.PCG64(0))
 SIDE = 24
 
