@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from functools import cache
@@ -17,7 +18,7 @@ class NoLibraryError(RuntimeError):
 
 @cache
 def find(bundle: Path | None) -> Path:
-    """The path of `bundle`, or of one that is built for this machine and kept until a kernel changes.
+    """The path of `bundle`, or of one built for this machine, kept until a kernel changes or how it is compiled.
 
     Its seal is not checked: it is a file of one's own.
     """
@@ -43,9 +44,8 @@ def _built() -> Path:
     from ground.files import write_bytes
 
     target = targets.target(targets.HOST)
-    kept = (
-        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "swath" / f"{sources()}-{target.cpu}.bundle"
-    )
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "swath"
+    kept = cache / f"{sources()}-{_recipe(Path(targets.__file__).parent)}-{target.cpu}.bundle"
     if not kept.exists():
         start = wall_s()
         print("building kernels for this machine, once", file=sys.stderr)
@@ -59,3 +59,8 @@ def _built() -> Path:
         write_bytes(kept, data)
         print(f"built in {wall_s() - start:.0f} s: {kept}", file=sys.stderr)
     return kept
+
+
+def _recipe(folder: Path) -> str:
+    """A digest of how kernels are compiled: of the files in `folder`."""
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(folder.glob("*.py")))).hexdigest()[:8]

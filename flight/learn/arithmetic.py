@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flight.kernels import aligned
 from flight.kernels.backend import Backend
 from flight.learn import context, lbfgs, mixnet
 from flight.learn.lattice import Lattice
@@ -240,7 +241,7 @@ def whole(n: int) -> int:
 
 def padded(A: NDArray[np.float32]) -> NDArray[np.float32]:
     """`A` (m, n) with columns of zeros that fill whole vectors."""
-    out = np.zeros((len(A), whole(A.shape[1])), np.float32)
+    out = aligned.zeros((len(A), whole(A.shape[1])))
     out[:, : A.shape[1]] = A
     return out
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from flight.kernels import aligned
 from flight.kernels.backend import Backend
 from flight.learn import mixnet
 from flight.learn.arithmetic import CompiledArithmetic, padded, whole
@@ -30,19 +31,19 @@ class CompiledEmbedding(Embedding):
         self._kernels = backend
         k, bands = features.n_features, features.bands
         self._width = -(-max(n_units, k) // _TILE) * _TILE
-        self._weights = np.zeros((k, self._width), np.float32)
+        self._weights = aligned.zeros((k, self._width))
         self._weights[:, :n_units] = self._W
-        self._offset = np.zeros(self._width, np.float32)
+        self._offset = aligned.zeros(self._width)
         self._offset[:n_units] = self._a
         self._windows = np.array(features.windows, np.int64)
         lanes = -(-(2 * bands + 1) // _OCTET) * _OCTET
-        self._ints = np.empty(
+        self._ints = aligned.empty(
             lanes * (features.rows + 2) * features.cols + 4 * features.cols * (2 * bands + 3), np.int32
         )
-        self._floats = np.empty((2 * bands + 1) * whole(features.cols), np.float32)
-        self._z = np.empty((features.n_cells, k), np.float32)
-        self._work = np.empty((_BLOCK_CELLS, self._width), np.float32)
-        self._cells = np.empty((_LATTICE_CELLS + 1, self.n_out + 1))
+        self._floats = aligned.empty((2 * bands + 1) * whole(features.cols))
+        self._z = aligned.empty((features.n_cells, k))
+        self._work = aligned.empty((_BLOCK_CELLS, self._width))
+        self._cells = aligned.empty((_LATTICE_CELLS + 1, self.n_out + 1), np.float64)
 
     @property
     def n_bytes(self) -> int:
@@ -106,8 +107,8 @@ class CompiledEmbedding(Embedding):
         (n_values, width), n, k = rotation.shape, len(start), lattice.k
         turn = padded(rotation.astype(np.float32))
         offset = -CompiledArithmetic(self._kernels).product(mean[None], rotation)
-        cells = np.empty((n, width, whole(len(some))), np.float32)
-        work = np.empty(len(some) * (k + self._width + self.n_out + turn.shape[1]), np.float32)
+        cells = aligned.empty((n, width, whole(len(some))))
+        work = aligned.empty(len(some) * (k + self._width + self.n_out + turn.shape[1]))
         self._kernels.project_cells(
             lattice.codes, lattice.scale, lattice.low, some, self._weights, self._offset, turn,
             padded(offset.astype(np.float32)), cells, work,
@@ -147,7 +148,7 @@ class CompiledInputs(NamedTuple):
         (n, k, lanes), c = cells.shape, start.shape[1]
         rows, classes = k + 1 + places.shape[1], -(-c // _CLASSES) * _CLASSES
         size = whole(rows * classes) + 2 * c * whole(n) + (n + _CHIPS) * classes * lanes + 16 * k * c + 2 * whole(c)
-        scratch = np.empty(size, np.float32)
+        scratch = aligned.empty(size)
         return cls(kernels, cells, padded(places.T), padded(start.T), scratch, n, n_cells)
 
     @property

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from flight.kernels import aligned
 from flight.learn import mixnet
 from flight.learn.arithmetic import Arithmetic
 from flight.learn.counter import generator
@@ -63,7 +64,7 @@ class Embedding:
 
     def _buffer(self) -> NDArray[np.float32]:
         if self._phi is None:
-            self._phi = np.empty((self.features.n_cells, self.n_out), np.float32)
+            self._phi = aligned.empty((self.features.n_cells, self.n_out))
         return self._phi
 
     def embed(self, z: NDArray[np.float32], out: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -16,11 +16,12 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from flight.kernels import aligned
 from flight.kernels.backend import Backend
 from flight.learn import convnet, qkmnet
 
 SHARDS = 4
-_LANES, _BLOCK, _CACHE_LINE_BYTES = 16, 96, 64
+_LANES, _BLOCK = 16, 96
 
 Array = NDArray[np.floating]
 F32 = NDArray[np.float32]
@@ -72,11 +73,11 @@ class Network(ABC, Generic[W]):
         self.width = _up(n_units, 2 * _LANES)
         self.dims = np.array([n_inputs, self.width, n_classes, n_units], np.int64)
         size = self._gradient_size()
-        self._packed = aligned(size + 2 * n_inputs * self.width)
-        self._gradients = aligned(SHARDS * size)
-        self._scratch = aligned(n_inputs * self.width)
+        self._packed = aligned.zeros(size + 2 * n_inputs * self.width)
+        self._gradients = aligned.zeros(SHARDS * size)
+        self._scratch = aligned.zeros(n_inputs * self.width)
         self._buffers: dict[str, F32] = {}
-        self._x = [aligned(_BLOCK * n_inputs + _LANES + self.width) for _ in range(threads)]
+        self._x = [aligned.zeros(_BLOCK * n_inputs + _LANES + self.width) for _ in range(threads)]
 
     @abstractmethod
     def gradient(self, w: W, patches: Patches, P: F32, loss: Callable[[F32], Array], seed: int) -> W:
@@ -102,7 +103,7 @@ class Network(ABC, Generic[W]):
 
     def _buffer(self, name: str, size: int) -> F32:
         if name not in self._buffers or self._buffers[name].size < size:
-            self._buffers[name] = aligned(size)
+            self._buffers[name] = aligned.zeros(size)
         return self._buffers[name]
 
     def _spread(self, n: int, work: Callable[[int, int, int], object]) -> None:
@@ -270,13 +271,6 @@ def eigen(backend: Backend, a: NDArray[np.float64]) -> tuple[NDArray[np.float64]
     values = diagonal.diagonal()
     order = np.argsort(values, kind="stable")
     return values[order], rows[order].T
-
-
-def aligned(size: int) -> F32:
-    """Zeros (size,) that start a cache line: vectors then lie within one."""
-    whole = np.zeros(size + _CACHE_LINE_BYTES // 4, np.float32)
-    first = -whole.ctypes.data % _CACHE_LINE_BYTES // 4
-    return whole[first : first + size]
 
 
 def _up(n: int, to: int) -> int:

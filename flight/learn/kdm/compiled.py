@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from flight.kernels import aligned
 from flight.kernels.backend import Backend
 from flight.learn.kdm.kernels import Array
 
@@ -14,7 +15,8 @@ def scores(backend: Backend, x: Array, c: Array, log_weights: Array, sigma: floa
     The sums lack the kernel's normaliser. Without `shared` there are no shares: the first result is scratch.
     """
     n, m = len(x), len(c)
-    shares, total = np.empty((n if shared else 1, m)), np.empty(n)
-    turned = np.ascontiguousarray(c.T)
+    shares, total = aligned.empty((n if shared else 1, m), np.float64), np.empty(n)
+    turned = aligned.empty(c.T.shape, np.float64)
+    turned[:] = c.T
     backend.kdm(np.ascontiguousarray(x), turned, log_weights, n, m, x.shape[1], 1.0 / sigma, shared, shares, total)
     return shares, total
