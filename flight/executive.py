@@ -8,6 +8,7 @@ ends. Whatever the ground is told has been done is on disk before the frame that
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from flight import encoders, housekeeping, mission_state, parameters
@@ -48,7 +49,8 @@ class Executive:
     """The flight core. `store` holds its state; `on_ready` is called once everything is allocated.
 
     `backend` runs decoders and the learner; numpy if it is not given. `encoder_files` are those of the encoder that
-    flight is started with; the first one is used that can be run.
+    flight is started with; the first one is used that can be run. `start_files` are what a restart will read, to be
+    scrubbed as code is.
     `rss_bytes` reads the resident memory; above the cap, `step` saves everything and raises MemoryError. `pulse` is
     told what goes on; `orders` say how the process before this one ended, and what is to be left out of what it left.
     """
@@ -64,6 +66,7 @@ class Executive:
         orders: Orders | None = None,
         backend: Backend | None = None,
         encoder_files: Sequence[bytes] = (),
+        start_files: Sequence[Path] = (),
     ) -> None:
         self.backend = backend or Backend(NUMPY)
         self.config = config
@@ -73,6 +76,7 @@ class Executive:
         self.on_ready = on_ready
         self.pulse = pulse or Unwatched()
         self.orders = orders or Orders()
+        self.start_files = tuple(start_files)
         self.log = EventLog()
         self.memory = Memory(rss_bytes or MemoryWatch().rss_bytes, config.caps.memory_bytes)
         self.t = 0.0

@@ -94,8 +94,17 @@ def core(options: argparse.Namespace) -> int:
         limit_data(config.caps.headroom_bytes)
         last_words.mark_told(own)
 
+    read_again = [path for path in (options.config, options.bundle, *(options.encoder or ())) if path is not None]
     executive = Executive(
-        config, keys, store, on_ready=ready, pulse=box, orders=orders, backend=backend, encoder_files=files
+        config,
+        keys,
+        store,
+        on_ready=ready,
+        pulse=box,
+        orders=orders,
+        backend=backend,
+        encoder_files=files,
+        start_files=read_again,
     )
     with last_words.stack_file(own) as stack:
         try:

@@ -3,7 +3,8 @@
 What lies in memory is also compared before each use, so that nothing is learned from, predicted with or written to
 disk that has changed by itself. It is then taken anew from the checkpoint, and the recorder sends again what came
 after. A record with one damaged generation gets a copy of the other. Damaged summaries of chips are told of: these are
-not predicted for other tasks. So is code that has changed: what runs is in memory.
+not predicted for other tasks. So is code that has changed on disk, or what else a restart reads: what runs is in
+memory. Compiled kernels that have changed in memory end the process, and the next one loads them anew.
 """
 
 from __future__ import annotations
@@ -25,9 +26,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+
+class CodeFaultError(RuntimeError):
+    """Code in memory has changed by itself: this process computes nothing more with it."""
+
+
 SLICES = 10  # of a period
 MAX_REPAIRS = 3  # within one slice: then the process ends, and another begins
 CODE = Path(__file__).parent
+_BLOCK_BYTES = 1 << 16
 _CODE_FILES = ("*.py", "*.so", "*.toml")
 
 
@@ -39,7 +46,9 @@ class Scrub:
         self.slices = 0
         self.spent_cpu_s = 0.0
         self._due_s = NEVER
-        self._code = code_sums(code)
+        self._code = code_sums(code) | {path: _sum(path) for path in flight.start_files}
+        self._kernels = flight.backend.library  # mapped into memory: a read of it reads the pages that run
+        self._kernels_sum = _sum(self._kernels) if self._kernels is not None else 0
         self._told: set[Path] = set()
         self._had_room = True
         self._repairs = 0  # since a slice found nothing
@@ -56,6 +65,7 @@ class Scrub:
     def run(self) -> None:
         """One slice: all of the learner and the labels, a part of region, records, archive and code."""
         self.start()
+        self._look_at_kernels()
         if part := self.flight.payload.guard.broken() or self.flight.payload.guard.sweep(SLICES):
             self.repair(part)
         elif self.flight.encoders.damaged():
@@ -119,6 +129,12 @@ class Scrub:
             self.flight.emit("cap-reached", cap="storage", reason=f"less than {limit >> 20} MiB are free: chips wait")
         self._had_room = has_room
 
+    def _look_at_kernels(self) -> None:
+        """CodeFaultError, and an event before it, if compiled kernels are not as they were loaded."""
+        if self._kernels is not None and _sum(self._kernels) != self._kernels_sum:
+            self.flight.emit("code-damaged", file="kernels in memory")
+            raise CodeFaultError("compiled kernels have changed in memory")
+
     def _compare(self, path: Path) -> None:
         if path not in self._told and _sum(path) != self._code[path]:
             self._told.add(path)
@@ -132,7 +148,12 @@ def code_sums(code: Path) -> dict[Path, int]:
 
 
 def _sum(path: Path) -> int:
+    """CRC-32 of a file, a block at a time; -1 if it cannot be read."""
+    found = 0
     try:
-        return zlib.crc32(path.read_bytes())
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                found = zlib.crc32(block, found)
     except OSError:
         return -1
+    return found

@@ -28,11 +28,15 @@ class BackendError(RuntimeError):
 
 
 class Backend:
-    """Kernels of the registry as attributes, each bound when it is first used; `name` is that of the backend."""
+    """Kernels of the registry as attributes, each bound when it is first used; `name` is that of the backend.
 
-    def __init__(self, name: str, address: Callable[[Kernel], int] | None = None) -> None:
+    `library` is the shared object that holds them, if there is one.
+    """
+
+    def __init__(self, name: str, address: Callable[[Kernel], int] | None = None, library: Path | None = None) -> None:
         self.name = name
         self.address = address
+        self.library = library
 
     @property
     def compiled(self) -> bool:
@@ -61,7 +65,7 @@ class Backend:
 
     def renewed(self) -> Backend:
         """The same kernels, with none of them bound yet; decoders use these from now on."""
-        return put_in_use(Backend(self.name, self.address))
+        return put_in_use(Backend(self.name, self.address, self.library))
 
     def __repr__(self) -> str:
         return f"Backend({self.name})"
@@ -111,7 +115,7 @@ def ahead_of_time(library: Path) -> Backend:
     def address(kernel: Kernel) -> int:
         return ctypes.cast(getattr(opened, kernel.symbol), ctypes.c_void_p).value or 0
 
-    return put_in_use(Backend(AOT, address))
+    return put_in_use(Backend(AOT, address, library))
 
 
 def put_in_use(backend: Backend) -> Backend:

@@ -489,8 +489,8 @@ EVENTS = (
     _telemetry(
         83,
         "code-damaged",
-        "A file of the flight software is not as it was when the process started.",
-        Field("file", "text", high=48, help="its name"),
+        "A file of the flight software, or what else a restart reads, is not as it was when the process started.",
+        Field("file", "text", high=48, help="its name; `kernels in memory`: the process ends, and loads them anew"),
         severity="error",
     ),
     _telemetry(

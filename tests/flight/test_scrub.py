@@ -1,6 +1,7 @@
 """Bits that flip in memory, in records and in code, and training that comes to nonsense: found, told, put right."""
 
 import gc
+import os
 import shutil
 from types import BuiltinFunctionType, FunctionType, ModuleType
 
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 
 from benchmarks import bitflips
 from flight import scrub
+from flight.config import FlightConfig
+from flight.executive import Executive
 from flight.guard import Guard
 from flight.integrity import MemoryFaultError, Seal, arrays, within
 from flight.kernels.backend import AOT, NUMPY, Backend, choose
@@ -22,7 +25,7 @@ from flight.link.transfer import File
 from flight.store import Store
 from sim.campaign.damage import flip_array
 from sim.disk import SimDisk
-from tests.flight.flight_world import EARTH, LEARNERS_TESTED, SLOW, World, config, flown, label_file
+from tests.flight.flight_world import EARTH, KEYS, LEARNERS_TESTED, SLOW, World, config, flown, label_file
 from tests.flight.test_payload import grown, with_sea
 from tests.flight.test_survival import complete
 
@@ -338,6 +341,35 @@ def test_code_that_changes_on_disk_is_told_of_once(tmp_path):
     (tmp_path / "code" / "tc.py").write_text("changed")
     world.run(3 * world.config.executive.scrub_s)
     assert [told["file"] for told in world.told("code-damaged")] == ["tc.py"]
+
+
+def test_what_a_restart_would_read_is_told_of_before_it_does(tmp_path):
+    bundle, config_file = tmp_path / "flight.bundle", tmp_path / "flight.toml"
+    bundle.write_bytes(bytes(200_000))
+    config_file.write_text("[learner]\n")
+    flight = Executive(FlightConfig(), KEYS, Store(SimDisk()), start_files=(config_file, bundle))
+    step = flight.step(0.0, [])
+    bundle.write_bytes(bytes(100_000) + b"\1" + bytes(99_999))
+    while flight.t < flight.config.executive.scrub_s:
+        step = flight.step(step.next_due, [])
+    told = [event.values["file"] for event in flight.log.recent if event.name == "code-damaged"]
+    assert told == ["flight.bundle"]
+
+
+def test_kernels_that_change_in_memory_end_the_process_and_the_ground_is_told(tmp_path, library):
+    copy = tmp_path / "kernels.so"
+    copy.write_bytes(library.read_bytes() + b"\0")
+    flight = Executive(FlightConfig(), KEYS, Store(SimDisk()), backend=choose(AOT, copy))
+    step = flight.step(0.0, [])
+    with copy.open("r+b") as mapped:  # the pages that run are those of the file; this byte is behind the code
+        mapped.seek(-1, os.SEEK_END)
+        mapped.write(b"\1")
+    with pytest.raises(scrub.CodeFaultError, match="compiled kernels have changed in memory"):
+        while flight.t < flight.config.executive.scrub_s:
+            step = flight.step(step.next_due, [])
+    assert [event.values["file"] for event in flight.log.recent if event.name == "code-damaged"] == [
+        "kernels in memory"
+    ]
 
 
 def test_of_hundreds_of_flips_all_are_found_and_repaired():
