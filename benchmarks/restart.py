@@ -14,14 +14,13 @@ from pathlib import Path
 
 from flight.clock import unix_s, wall_s
 from flight.config import LinkConfig
-from flight.crashes import CrashLog
+from flight.crashes import DIRECTORY, RECORD, CrashLog
 from flight.edge import Edge, PortSpec
 from flight.link.dictionary import Telecommand
 from flight.link.endpoint import Endpoint
 from flight.link.events import CommandAcknowledged
 from flight.link.keys import KeyRing
 from flight.step import Output
-from flight.supervisor import DIRECTORY, RECORD
 
 LINK = LinkConfig(uplink_bps=1e7, downlink_bps=1e7, turnaround_s=0.0, retry_s=0.5)
 CONFIG = """

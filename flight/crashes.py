@@ -19,6 +19,7 @@ from typing import Any
 from flight.config import WatchdogConfig
 from flight.link.definitions import FALLBACKS
 
+DIRECTORY, RECORD = "supervisor", "record.json"  # of the supervisor, in the state directory, and its memory there
 EXIT_MEMORY = 75  # the process stepped down before its memory cap did it (EX_TEMPFAIL of sysexits.h)
 EXIT_UNREACHABLE = 69  # radio, camera or board does not answer (EX_UNAVAILABLE): nothing is wrong with this process
 EXIT_CRASH = 70  # an exception that nothing was ready for (EX_SOFTWARE)

@@ -58,7 +58,7 @@ def core(options: argparse.Namespace) -> int:
     from flight.bundle import BundleError
     from flight.clock import ScaledClock, unix_s
     from flight.config import ConfigError
-    from flight.crashes import EXIT_CONFIG, EXIT_CRASH, EXIT_MEMORY, EXIT_UNREACHABLE
+    from flight.crashes import DIRECTORY, EXIT_CONFIG, EXIT_CRASH, EXIT_MEMORY, EXIT_UNREACHABLE
     from flight.curve import CurveError
     from flight.edge import EdgeError
     from flight.executive import Executive
@@ -67,7 +67,6 @@ def core(options: argparse.Namespace) -> int:
     from flight.orders import Orders
     from flight.runner import run_clocked, run_stepped
     from flight.store import StateFormatError, Store
-    from flight.supervisor import DIRECTORY
 
     if os.environ.get("SWATH_PARENT_PID"):
         die_with_parent()

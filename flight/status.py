@@ -17,9 +17,8 @@ import msgpack
 from flight import last_words, mission_state
 from flight.blackbox import SIZE, Snapshot, unpack
 from flight.clock import wall_s
-from flight.crashes import CrashLog
+from flight.crashes import DIRECTORY, RECORD, CrashLog
 from flight.store import StateFormatError, Store
-from flight.supervisor import DIRECTORY, RECORD
 
 
 def read(state: Path) -> dict[str, Any]:

@@ -17,13 +17,12 @@ from flight.caps import PARENT_VARIABLE, die_with_parent, oom_kills
 from flight.child import Child
 from flight.clock import unix_s, wall_s
 from flight.config import WatchdogConfig
-from flight.crashes import EXIT_CONFIG, HUNG, OUT_OF_MEMORY, CrashLog, cause, own_fault
+from flight.crashes import DIRECTORY, EXIT_CONFIG, HUNG, OUT_OF_MEMORY, RECORD, CrashLog, cause, own_fault
 from flight.orders import Orders
 from flight.watch import Watchdogs
 
 log = logging.getLogger("swath.supervisor")
 
-DIRECTORY, RECORD = "supervisor", "record.json"
 POLL_S = 0.2
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 

@@ -8,15 +8,12 @@ numbers.
 from __future__ import annotations
 
 from flight.kernels import Bytes, Ints
+from flight.kernels.buffers import SLOT_BITS
+from flight.kernels.buffers.bytewise import BY_NOTHING, BY_PLACE, N_CONTEXTS, SET_SIZE
 from flight.kernels.coding import MODE, OK, STATUS, code_mixed
-from flight.kernels.grid import SLOT_BITS, hashed
+from flight.kernels.grid import hashed
 
-N_CONTEXTS, N_WEIGHT_SETS = 6, 4
-SET_SIZE = N_CONTEXTS + 2
 LIMIT, RATE = 255, 6
-BY_PLACE = 4 << SLOT_BITS  # four contexts are hashed, two have slots of their own
-BY_NOTHING = BY_PLACE + 8 * 256
-N_SLOTS = BY_NOTHING + 256
 _BITS = 8
 
 

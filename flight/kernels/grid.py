@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from flight.kernels import Bytes, Ints
+from flight.kernels.buffers import FOUND, SLOT_BITS
 
 REACH = 9  # cells along a row that are looked at
-SLOT_BITS = 16  # adaptive probabilities of each context: 2 ** SLOT_BITS, found by a hash
-FOUND = 12  # municipalities that `nearby` finds at most
 RINGS = 5
 
 

@@ -9,20 +9,29 @@ the municipalities already are.
 from __future__ import annotations
 
 from flight.kernels import Bytes, Ints
+from flight.kernels.buffers import SLOT_BITS
+from flight.kernels.buffers.membership import (
+    BY_RUN,
+    EMPTY,
+    LAST,
+    N_CONTEXTS,
+    N_SETS,
+    NEAR,
+    NEW,
+    NEXT_COL,
+    NEXT_ROW,
+    NOBODY,
+    PAD,
+    SEEN,
+    SET_SIZE,
+    STRIDE,
+)
 from flight.kernels.coding import BAD, LEARN, MODE, OK, STATUS, code_adaptive, code_even, code_mixed
-from flight.kernels.grid import FOUND, SLOT_BITS, edge, hashed, nearby, size_class
+from flight.kernels.grid import edge, hashed, nearby, size_class
 
-N_CONTEXTS, N_SETS = 6, 2
-SET_SIZE = N_CONTEXTS + 2
-BY_RUN = 448  # the first weight set that is chosen by the lengths of runs
-N_WEIGHT_SETS = BY_RUN + 112
 LIMIT, RATE = 255, 20
-EMPTY = N_CONTEXTS << SLOT_BITS  # adaptive probabilities that are not mixed: of a wide empty area,
-NOBODY, NEW, NEAR = EMPTY + 4, EMPTY + 5, EMPTY + 8  # and of what is asked after the candidates
-N_SLOTS = NEAR + FOUND
 LOOK = 32  # cells along the row above in which candidates are looked for
 MAX_CANDIDATES = 10
-SEEN, LAST, NEXT_ROW, NEXT_COL, STRIDE, PAD = 0, 1, 2, 3, 4, 5  # of `progress`
 
 
 def membership(

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from flight.kernels import Bytes, Ints
+from flight.kernels.buffers import SLOT_BITS
+from flight.kernels.buffers.names import AT, BEFORE, LEFT, LONGEST, N_CONTEXTS, NUMBERS, SET_SIZE, START
 from flight.kernels.coding import BAD, MODE, OK, STATUS, code_adaptive, code_even, code_mixed
-from flight.kernels.grid import SLOT_BITS, hashed, size_class
+from flight.kernels.grid import hashed, size_class
 
-N_CONTEXTS = 3
-SET_SIZE = N_CONTEXTS + 2
-N_WEIGHT_SETS, N_SETS = 2, 1
 LIMIT, RATE = 255, 20
-NUMBERS = N_CONTEXTS << SLOT_BITS  # adaptive probabilities of the numbers
-N_SLOTS = NUMBERS + 64
-AT, START, BEFORE, LEFT, LONGEST = 0, 1, 2, 3, 4  # of `progress`
 
 
 def names(

@@ -9,19 +9,30 @@ shares that both have in the cells before. Some are the same for a map mirrored 
 from __future__ import annotations
 
 from flight.kernels import Bytes, Ints
+from flight.kernels.buffers import SLOT_BITS
+from flight.kernels.buffers.overlaps import (
+    BY_MASK,
+    BY_RATIO,
+    COUNT,
+    IS_PATCH,
+    KEPT,
+    LAST,
+    LEVELS,
+    MAX_CANDIDATES,
+    MORE,
+    N_CONTEXTS,
+    N_SETS,
+    NEAR,
+    NEXT_COL,
+    NEXT_ROW,
+    PAD,
+    SET_SIZE,
+    STRIDE,
+)
 from flight.kernels.coding import BAD, MODE, OK, STATUS, code_adaptive, code_even, code_mixed
-from flight.kernels.grid import FOUND, SLOT_BITS, hashed, nearby, share, size_class
+from flight.kernels.grid import hashed, nearby, share, size_class
 
-N_CONTEXTS, N_SETS = 8, 3
-SET_SIZE = N_CONTEXTS + 2
-BY_RATIO, BY_MASK = 64, 96  # the first weight sets that are chosen by what is likely, and by which cells agree
-N_WEIGHT_SETS = BY_MASK + 256
 LIMIT, RATE = 1023, 20
-MORE = N_CONTEXTS << SLOT_BITS  # adaptive probabilities that are not mixed: of an overlap that is no candidate,
-COUNT, NEAR, KEPT = MORE + 32, MORE + 96, MORE + 96 + FOUND  # of its count, its place, and of shares that are kept
-N_SLOTS = KEPT + 16
-MAX_CANDIDATES = 32
-NEXT_ROW, NEXT_COL, STRIDE, PAD, LEVELS, LAST, IS_PATCH = 0, 1, 2, 3, 4, 5, 6  # of `progress`
 
 
 def overlaps(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from flight import kernels
 from flight.kernels import coding
-from flight.kernels import composition as kernel
+from flight.kernels.buffers import composition as kernel
 
 from . import coder
 from .layout import NEIGHBOURS, Neighbours, Places, neighbours

@@ -8,7 +8,7 @@ says which. A reader refuses range-coded content above that size before it decod
 from __future__ import annotations
 
 from flight import kernels
-from flight.kernels import bytewise
+from flight.kernels.buffers import bytewise
 
 from . import coder
 from . import pack as wire

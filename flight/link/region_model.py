@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flight import kernels
-from flight.kernels import membership as member
-from flight.kernels import names as listed
-from flight.kernels import overlaps as over
+from flight.kernels.buffers import membership as member
+from flight.kernels.buffers import names as listed
+from flight.kernels.buffers import overlaps as over
 
 from . import coder
 from .coder import Coder

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numba
 import numpy as np
-from numba.extending import intrinsic
+from numba.extending import intrinsic, register_jitable
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -22,8 +22,8 @@ f4 = np.float32
 
 
 def helper(function: Function) -> Function:
-    """A function that kernels call."""
-    return numba.njit(**OPTIONS)(function)  # type: ignore[no-any-return]
+    """A function that kernels call: compiled once for all callers, whichever of its arguments are constants there."""
+    return register_jitable(**OPTIONS)(function)  # type: ignore[no-any-return]
 
 
 def inlined(function: Function) -> Function:
