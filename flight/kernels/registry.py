@@ -268,12 +268,12 @@ HEAD = (
     _solver(
         "project_cells", "context",
         f"{_RECORDS}, const int64 *places, const float *weights, const float *offset, const float *turn, "
-        "const float *start, float *cells, float *work, int64 n, int64 record_bytes, int64 n_places, int64 k, "
+        "const float *start, uint16 *cells, float *work, int64 n, int64 record_bytes, int64 n_places, int64 k, "
         "int64 n_units, int64 padded, int64 n_values, int64 width",
     ),
     _solver(
         "objective", "mixnet",
-       "const double *x, const float *cells, const float *context, const float *start, const float *matching, "
+       "const double *x, const uint16 *cells, const float *context, const float *start, const float *matching, "
         "const float *target, const float *weight, double *gradient, float *floats, int64 n, int64 n_cells, int64 k, "
         "int64 n_context, int64 n_classes, int64 n_bags, double entropy, double penalty", "double",
     ),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from flight.kernels import aligned
 from flight.kernels.backend import Backend
 from flight.learn import context, lbfgs, mixnet
+from flight.learn.blocks import Rows, blocks
 from flight.learn.lattice import Lattice
 
 Matrix = NDArray[np.float64]
@@ -35,10 +36,13 @@ class Arithmetic:
         """Sum of products of two vectors."""
         return float(a @ b)
 
-    def mean(self, X: Matrix, weight: Matrix | None = None) -> Matrix:
+    def mean(self, X: Rows, weight: Matrix | None = None) -> Matrix:
         """Weighted mean (d,) of the rows of X (n, d); `weight` (n,) sums to 1, or is the same for all."""
         share = np.full(len(X), 1.0 / len(X)) if weight is None else weight
-        return np.asarray(self.product(share[None], X)[0])
+        total = np.zeros(X[:1].shape[1])
+        for some in blocks(len(X)):
+            total += self.product(share[None, some], X[some])[0]
+        return total
 
     def normalised(self, weight: Matrix) -> Matrix:
         """`weight` (n,) divided by its sum."""
@@ -240,7 +244,9 @@ def whole(n: int) -> int:
 
 
 def padded(A: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`A` (m, n) with columns of zeros that fill whole vectors."""
+    """`A` (m, n) with columns of zeros that fill whole vectors; itself, if it needs none."""
+    if A.shape[1] == whole(A.shape[1]) and A.flags.c_contiguous and A.dtype == np.float32:
+        return A
     out = aligned.zeros((len(A), whole(A.shape[1])))
     out[:, : A.shape[1]] = A
     return out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,7 +107,7 @@ class CompiledEmbedding(Embedding):
         (n_values, width), n, k = rotation.shape, len(start), lattice.k
         turn = padded(rotation.astype(np.float32))
         offset = -CompiledArithmetic(self._kernels).product(mean[None], rotation)
-        cells = aligned.empty((n, width, whole(len(some))))
+        cells = aligned.empty((n, width, whole(len(some))), np.uint16)
         work = aligned.empty(len(some) * (k + self._width + self.n_out + turn.shape[1]))
         self._kernels.project_cells(
             lattice.codes, lattice.scale, lattice.low, some, self._weights, self._offset, turn,
@@ -124,7 +124,7 @@ class CompiledInputs(NamedTuple):
     """`flight.learn.mixnet.Inputs`, cells and chips side by side in whole vectors, and scratch.
 
     Attributes:
-        cells: (n_chips, n_features, n_cells padded).
+        cells: (n_chips, n_features, n_cells padded), as `flight.learn.bfloat16` has them.
         context: (n_context, n_chips padded).
         start: (classes, n_chips padded).
         scratch: working space.
@@ -132,7 +132,7 @@ class CompiledInputs(NamedTuple):
     """
 
     kernels: Backend
-    cells: NDArray[np.float32]
+    cells: NDArray[np.uint16]
     context: NDArray[np.float32]
     start: NDArray[np.float32]
     scratch: NDArray[np.float32]
@@ -141,18 +141,18 @@ class CompiledInputs(NamedTuple):
 
     @classmethod
     def of(
-        cls, kernels: Backend, cells: NDArray[np.float32], n_cells: int, places: NDArray[np.float32],
+        cls, kernels: Backend, cells: NDArray[np.uint16], n_cells: int, places: NDArray[np.float32],
         start: NDArray[np.float32],
     ) -> CompiledInputs:  # fmt: skip
-        """From `cells` (n, n_features, n_cells padded), `places` (n, n_context) and `start` (n, classes)."""
+        """From `cells` (n, n_features, n_cells padded), `places` (n_context, n) and `start` (n, classes)."""
         (n, k, lanes), c = cells.shape, start.shape[1]
-        rows, classes = k + 1 + places.shape[1], -(-c // _CLASSES) * _CLASSES
+        rows, classes = k + 1 + len(places), -(-c // _CLASSES) * _CLASSES
         size = whole(rows * classes) + 2 * c * whole(n) + (n + _CHIPS) * classes * lanes + 16 * k * c + 2 * whole(c)
         scratch = aligned.empty(size)
-        return cls(kernels, cells, padded(places.T), padded(start.T), scratch, n, n_cells)
+        return cls(kernels, cells, padded(places), padded(start.T), scratch, n, n_cells)
 
     @property
-    def arrays(self) -> tuple[NDArray[np.float32], ...]:
+    def arrays(self) -> tuple[NDArray[Any], ...]:
         """Everything that takes memory."""
         return self.cells, self.context, self.start, self.scratch
 

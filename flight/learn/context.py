@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flight.kernels import aligned
+from flight.learn.blocks import Rows, blocks
 from flight.learn.lattice import spread
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ _MAX_CORRELATED = 28  # statistics whose correlations are taken; all of three ba
 _LEAST_VARIANCE = 1e-4
 _LEAST_LOG, _LOG_2 = -4.6051702, 0.6931472  # of the root of the least variance; of 2
 _LEAST = 1e-3
-_MOST = 1024  # descriptions in work at a time, and those that axes are found of, evenly spread
+_MOST = 1024  # descriptions that axes are found of, evenly spread
 
 
 def describe(cells: NDArray[np.float32], some: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -63,14 +65,6 @@ def limits(
     return np.concatenate([low, np.full(len(low), _LEAST_LOG), -pairs]), np.concatenate([top, greatest, pairs])
 
 
-class Descriptions(Protocol):
-    """Descriptions (n, m) of chips, of which some rows are looked at in turn."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: slice, /) -> NDArray[np.float32]: ...
-
-
 class Axes(NamedTuple):
     """The axes along which some chips' descriptions differ most, each description first divided by its spread.
 
@@ -84,30 +78,40 @@ class Axes(NamedTuple):
 
 
 def axes(
-    descriptions: Descriptions, n_axes: int, arithmetic: Arithmetic, graded: bool = False
-) -> tuple[Axes, NDArray[np.float64]]:
-    """Up to `n_axes` principal axes of `descriptions` (n, m), fewer than n and up to m, and places (n, n_axes) there.
+    descriptions: Rows, n_axes: int, arithmetic: Arithmetic, graded: bool = False
+) -> tuple[Axes, NDArray[np.float32]]:
+    """Up to `n_axes` principal axes of `descriptions` (n, m), fewer than n and up to m, and places (n_axes, n) there.
 
     Along each axis, places have unit variance; if `graded`, the root of the share of the axis in the greatest one's.
     No label is used.
     """
-    x = descriptions[:: -(-len(descriptions) // _MOST)].astype(np.float64)
-    centre = arithmetic.mean(x)
-    x -= centre
-    scale = np.sqrt(arithmetic.mean(x * x)) + _LEAST
-    x /= scale
-    gram = arithmetic.gram(x)
-    gram /= len(x)
-    count = min(n_axes, len(x) - 1, len(gram))
-    del x  # for the search of axes, where training takes most memory
-    values, Q = arithmetic.greatest(gram, count, overwrite=True)
+    n = len(descriptions)
+    centre, scale, gram, count = _correlations(descriptions, -(-n // _MOST), arithmetic)
+    values, Q = arithmetic.greatest(gram, min(n_axes, count - 1, len(gram)), overwrite=True)
     del gram
     root = np.sqrt(np.maximum(values, 0.0))
-    turn = Q / ((np.sqrt(root * root[-1:]) if graded else root) + _LEAST)
-    places = np.empty((len(descriptions), count))
-    for start in range(0, len(places), _MOST):
-        some = slice(start, start + _MOST)
-        x = descriptions[some] - centre
-        x /= scale
-        places[some] = arithmetic.product(x, turn)
-    return Axes(centre, turn / scale[:, None]), places
+    basis = Q / ((np.sqrt(root * root[-1:]) if graded else root) + _LEAST) / scale[:, None]
+    places = aligned.empty((len(values), n))
+    for some in blocks(n):
+        places[:, some] = arithmetic.product(descriptions[some] - centre, basis).T
+    return Axes(centre, basis), places
+
+
+def _correlations(
+    descriptions: Rows, step: int, arithmetic: Arithmetic
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], int]:
+    """Mean (m,) and spread (m,) of every `step`-th description, their correlations (m, m), and how many there are."""
+    m = descriptions[:1].shape[1]
+    centre, gram, count = np.zeros(m), np.zeros((m, m)), 0
+    for some in blocks(len(descriptions), step):
+        x = descriptions[some].astype(np.float64)
+        centre += len(x) * arithmetic.mean(x)
+        gram += arithmetic.gram(x)
+        count += len(x)
+    centre /= count
+    gram /= count
+    gram -= centre[:, None] * centre
+    scale = np.sqrt(np.maximum(np.diag(gram), 0.0)) + _LEAST
+    gram /= scale
+    gram /= scale[:, None]
+    return centre, scale, gram, count

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from flight.kernels import aligned
 from flight.learn import mixnet
 from flight.learn.arithmetic import Arithmetic
+from flight.learn.bfloat16 import narrow
 from flight.learn.counter import generator
 from flight.learn.features import LEVEL, LOG_GRADIENT, LOG_STD, CellFeatures
 from flight.learn.lattice import Lattice
@@ -87,15 +88,15 @@ class Embedding:
             some: (n_cells,), which cells of each chip.
             mean, rotation: (n_values,), (n_values, n_features): what is taken from the last values of an embedding, and
                 how they are then turned.
-            places: (n, n_context), where chips are among chips.
+            places: (n_context, n), where chips are among chips.
             start: (n, classes), scores that do not depend on weights.
         """
         centre, turn = mean.astype(np.float32), rotation.astype(np.float32)
         phi = np.empty((len(some), self.n_out), np.float32)
-        cells = np.empty((len(start), len(some), turn.shape[1]), np.float32)
+        cells = np.empty((len(start), len(some), turn.shape[1]), np.uint16)
         for i, of_chip in enumerate(cells):
-            np.matmul(self.embed(lattice.cells(i)[0, some], phi)[:, -len(mean) :] - centre, turn, out=of_chip)
-        return mixnet.Inputs(cells, places, start)
+            of_chip[:] = narrow((self.embed(lattice.cells(i)[0, some], phi)[:, -len(mean) :] - centre) @ turn)
+        return mixnet.Inputs(cells, places.T, start)
 
     def encode(self, mean: NDArray[np.float32]) -> NDArray[np.uint8]:
         """A chip's mean embedding at 8 bits a value; units are companded by a square root, as most are small."""

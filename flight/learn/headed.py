@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from flight.learn import checks, context, kept, lbfgs, mixnet, ridge
 from flight.learn.base import NotReadyError
+from flight.learn.blocks import Rows, blocks
 from flight.learn.compiled import CompiledInputs
 from flight.learn.counter import splitmix64
 from flight.learn.lattice import Lattice
@@ -243,12 +244,9 @@ class Headed(PooledMoments):
             prior = self._arithmetic.logs(np.maximum(self._arithmetic.mean(known.labels, known.weight), _LEAST_SHARE))
             start = prior + self._held_out(known, means, metric) if self.leans else np.tile(prior, (len(means), 1))
             mean, rotation = self._features_of_cells(metric)
-            del means, metric  # before what takes most memory
-            said = self._kept.descriptions(rows)
-            axes, places = context.axes(said, self._n_axes, self._arithmetic, design.graded)
-            near, own = (np.float32(design.weight(len(rows))) * places).astype(np.float32), start.astype(np.float32)
-            del said, places, start
-            inputs = self._embedding.inputs(*self._kept.cells(rows), mean, rotation, near, own)
+            axes, places = context.axes(self._kept.descriptions(rows), self._n_axes, self._arithmetic, design.graded)
+            places *= np.float32(design.weight(len(rows)))
+            inputs = self._embedding.inputs(*self._kept.cells(rows), mean, rotation, places, start.astype(np.float32))
             self._given = Given(inputs, mean, rotation, axes, prior, inputs.ready(loss))
         return self._given
 
@@ -275,9 +273,7 @@ class Headed(PooledMoments):
         values, Q = self._arithmetic.greatest(metric[-n:, -n:], min(n, self._design.n_features))
         return self._cell_mean()[-n:], Q / np.sqrt(np.sqrt(values * values[-1]))
 
-    def _held_out(
-        self, known: Municipalities, means: NDArray[np.float64], metric: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+    def _held_out(self, known: Municipalities, means: Rows, metric: NDArray[np.float64]) -> NDArray[np.float64]:
         """What the closed form says of each kept chip when fitted without the fold of its first municipality.
 
         A head is to rely on the closed form as far as it can be relied on elsewhere, not where it was fitted.
@@ -287,16 +283,20 @@ class Headed(PooledMoments):
         maps = ridge.out_of_fold(
             known.means[:, -n:], known.labels, known.weight, metric[-n:, -n:], fold, penalty, self._arithmetic
         )
-        lean = self._lean(means)
         first = self._reservoir.bags[self._drawn, 0]
         at = np.minimum(np.searchsorted(known.index, first), len(known.index) - 1)
         of_chip = np.where(known.index[at] == first, fold[at], -1)
-        for k, m in enumerate(maps):
-            lean[of_chip == k] = _LEAN * self._arithmetic.product(means[of_chip == k, -n:] - m.x_mean, m.V)
+        lean = np.empty((len(means), self.n_classes_))
+        for some in blocks(len(means)):
+            x = means[some]
+            lean[some] = self._lean(x)
+            for k, m in enumerate(maps):
+                lean[some] = np.where(of_chip[some, None] == k, self._lean(x[:, -n:], m), lean[some])
         return lean
 
-    def _lean(self, means: NDArray[np.floating]) -> NDArray[np.float64]:
-        m = self._solution()
+    def _lean(self, means: NDArray[np.floating], given: ridge.LinearMap | None = None) -> NDArray[np.float64]:
+        """What the closed form, or another map that is `given`, adds to scores (n, n_classes)."""
+        m = given or self._solution()
         return np.asarray(_LEAN * self._arithmetic.product(np.atleast_2d(means) - m.x_mean, m.V))
 
     def _shares(self, known: Municipalities) -> NDArray[np.float64]:
@@ -309,7 +309,7 @@ class Headed(PooledMoments):
         return shares
 
     @abstractmethod
-    def _loss(self, known: Municipalities, means: NDArray[np.float64], metric: NDArray[np.float64]) -> mixnet.ChipLoss:
+    def _loss(self, known: Municipalities, means: Rows, metric: NDArray[np.float64]) -> mixnet.ChipLoss:
         """The loss of proportions of the kept chips, whose embeddings are `means`."""
 
     def _apply(self, phi: NDArray[np.float32], mean: NDArray[np.floating], lattice: Lattice) -> NDArray[np.floating]:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flight.learn import mixnet
+from flight.learn.blocks import Rows, blocks
 from flight.learn.headed import Headed
 from flight.learn.pool import Municipalities
 from flight.learn.simplex import project
@@ -48,11 +49,12 @@ class Hybrid(Headed):
             max_municipalities=max_municipalities,
         )
 
-    def _loss(self, known: Municipalities, means: NDArray[np.float64], metric: NDArray[np.float64]) -> mixnet.ChipLoss:
+    def _loss(self, known: Municipalities, means: Rows, metric: NDArray[np.float64]) -> mixnet.ChipLoss:
         return mixnet.Targets(self._pseudo_labels(known, means))
 
-    def _pseudo_labels(self, known: Municipalities, means: NDArray[np.float64]) -> NDArray[np.float32]:
+    def _pseudo_labels(self, known: Municipalities, means: Rows) -> NDArray[np.float32]:
         shares = self._shares(known)
         shift = known.labels - self._scores(known.means)
         total = np.maximum(self._arithmetic.row_sums(shares.T), 1e-9)
-        return project(self._scores(means) + self._arithmetic.product(shares.T, shift) / total).astype(np.float32)
+        own = np.concatenate([self._scores(means[some]) for some in blocks(len(means))])
+        return project(own + self._arithmetic.product(shares.T, shift) / total).astype(np.float32)

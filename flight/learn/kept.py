@@ -5,26 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from flight.learn import context
 from flight.learn.arithmetic import Arithmetic
+from flight.learn.blocks import Decoded, Rows
 from flight.learn.lattice import Lattice
 from flight.learn.records import Records
-
-
-class Coded:
-    """Descriptions (n, m) at 8 bits a value; some rows at a time, they are numbers."""
-
-    def __init__(self, codes: NDArray[np.uint8], scale: NDArray[np.float32], low: NDArray[np.float32]) -> None:
-        self._codes, self._scale, self._low = codes, scale, low
-
-    def __len__(self) -> int:
-        return len(self._codes)
-
-    def __getitem__(self, rows: slice) -> NDArray[np.float32]:
-        said = self._codes[rows].astype(np.float32)
-        said *= self._scale
-        said += self._low
-        return said
 
 
 class Whole:
@@ -43,17 +27,17 @@ class Whole:
         """What is kept (n, n_bytes) of `records`."""
         return records
 
-    def means(self, rows: NDArray[np.uint8]) -> NDArray[np.float64]:
+    def means(self, rows: NDArray[np.uint8]) -> Rows:
         """Mean embeddings (n, n_out) of chips of which `rows` are kept."""
-        return self._records.means(rows)
+        return Decoded(rows, self._records.means)
 
     def cells(self, rows: NDArray[np.uint8]) -> tuple[Lattice, NDArray[np.int64]]:
         """Cells of chips, and which of them are trained on."""
         return self._records.kept(rows), self._some
 
-    def descriptions(self, rows: NDArray[np.uint8]) -> context.Descriptions:
+    def descriptions(self, rows: NDArray[np.uint8]) -> Rows:
         """Descriptions (n, m) of chips."""
-        return self._arithmetic.describe(self._records.kept(rows))
+        return Decoded(rows, lambda some: self._arithmetic.describe(self._records.kept(some)))
 
 
 class Brief(Whole):
@@ -86,6 +70,9 @@ class Brief(Whole):
         n = len(self._some)
         return self._records.cells_of(rows, n), np.arange(n)
 
-    def descriptions(self, rows: NDArray[np.uint8]) -> Coded:
+    def descriptions(self, rows: NDArray[np.uint8]) -> Rows:
         """Descriptions (n, m) of chips, as they are kept."""
-        return Coded(rows[:, self._n_cells : self._n_cells + len(self._low)], self._scale, self._low)
+        return Decoded(rows[:, self._n_cells : self._n_cells + len(self._low)], self._numbers)
+
+    def _numbers(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return codes * self._scale + self._low

@@ -12,18 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flight.learn.arithmetic import Arithmetic
+from flight.learn.blocks import Rows, blocks
 
 Matrix = NDArray[np.float64]
 _SOFTNESS = 10.0
-_BLOCK = 1024  # kept chips in work at a time
-_SUM_WEIGHT = 10.0  # how hard weights are held to a sum of 1, in standard deviations of the embedding
 
 
-def match(means: Matrix, kept: Matrix, prior: Matrix, metric: Matrix, arithmetic: Arithmetic) -> Matrix:
+def match(means: Matrix, kept: Rows, prior: Matrix, metric: Matrix, arithmetic: Arithmetic) -> NDArray[np.float32]:
     """Weights (n_bags, n_kept) with which means of the kept chips stand for means over whole municipalities.
 
-    Row b minimises ``|m_b - w kept|^2 + 10 |w - prior_b|^2`` in the inverse of `metric`, rows summing nearly to 1.
-    The system solved has a row for each value of an embedding, however many chips are kept.
+    Row b minimises ``|m_b - w kept|^2`` in the inverse of `metric`, plus ``10 |w - prior_b|^2``. With K the kept
+    embeddings less their mean, ``w = prior_b + (m_b - prior_b kept) (K' K + 10 metric)^-1 K'``: the system solved has a
+    row for each value of an embedding, however many chips are kept, and rows still sum to 1.
 
     Args:
         means: (n_bags, d), mean embedding of each municipality.
@@ -31,14 +31,14 @@ def match(means: Matrix, kept: Matrix, prior: Matrix, metric: Matrix, arithmetic
         prior: (n_bags, n_kept), rows sum to 1: equal weights on a municipality's own chips.
         metric: (d, d), symmetric and positive definite: the covariance of cells.
     """
-    whiten = arithmetic.whitening(metric)
     centre = arithmetic.mean(kept)
-    R = np.full((len(kept), len(centre) + 1), _SUM_WEIGHT)
-    for start in range(0, len(kept), _BLOCK):
-        some = slice(start, start + _BLOCK)
-        R[some, :-1] = arithmetic.product(kept[some] - centre, whiten)
-    B = np.column_stack([arithmetic.product(means - centre, whiten), np.full(len(means), _SUM_WEIGHT)])
-    gram = arithmetic.gram(R)
-    gram[np.diag_indices(len(gram))] += _SOFTNESS
-    lacking = B - arithmetic.product(prior, R)
-    return prior + arithmetic.product(arithmetic.solve(gram, lacking.T).T, R.T)
+    gram, lacking = _SOFTNESS * metric, means - centre
+    for some in blocks(len(kept)):
+        K = kept[some] - centre
+        gram += arithmetic.gram(K)
+        lacking -= arithmetic.product(prior[:, some], K)
+    pull = arithmetic.solve(gram, lacking.T).T
+    weights = np.empty(prior.shape, np.float32)
+    for some in blocks(len(kept)):
+        weights[:, some] = prior[:, some] + arithmetic.product(pull, (kept[some] - centre).T)
+    return weights

@@ -6,10 +6,14 @@ and what the closed form says of its chip. V, U and the bias are trained; a chip
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from flight.learn.bfloat16 import widen
+from flight.learn.blocks import blocks
 
 Array = NDArray[np.floating]
 ENTROPY = 0.05  # of the mean entropy of cells, in nats: a cell is of few classes, mostly of one
@@ -21,12 +25,12 @@ class Inputs(NamedTuple):
     """What is known of the chips that a head is trained on.
 
     Attributes:
-        cells: (n_chips, n_cells, n_features), centred.
+        cells: (n_chips, n_cells, n_features), centred, as `flight.learn.bfloat16` has them.
         context: (n_chips, n_context), centred.
         start: (n_chips, classes), scores that do not depend on trained weights.
     """
 
-    cells: NDArray[np.float32]
+    cells: NDArray[np.uint16]
     context: NDArray[np.float32]
     start: NDArray[np.float32]
 
@@ -47,7 +51,7 @@ class Inputs(NamedTuple):
         return int((self.cells.shape[2] + 1 + self.context.shape[1]) * self.start.shape[1])
 
     @property
-    def arrays(self) -> tuple[NDArray[np.float32], ...]:
+    def arrays(self) -> tuple[NDArray[Any], ...]:
         """Everything that takes memory."""
         return tuple(self)
 
@@ -59,21 +63,31 @@ class Inputs(NamedTuple):
         self, x: NDArray[np.float64], loss: ChipLoss, penalty: float, sure: float = ENTROPY
     ) -> tuple[float, NDArray[np.float64]]:
         """Loss, `sure` times the cells' mean entropy and `penalty` times squared weights; the gradient for `x`."""
-        V, bias, U = self.unpack(x.astype(self.cells.dtype))
-        n, n_cells, k = self.cells.shape
-        flat = self.cells.reshape(n * n_cells, k)
-        q = softmax((flat @ V).reshape(n, n_cells, -1) + (self.start + self.context @ U + bias)[:, None])
-        value, d_chips = loss(q.mean(axis=1))
-        d_cells = (d_chips / n_cells).astype(q.dtype)[:, None]
+        V, bias, U = self.unpack(x.astype(self.context.dtype))
+        n, n_cells = self.cells.shape[:2]
+        q = np.repeat(self.start + self.context @ U + bias, n_cells, axis=0)
+        for rows, cells in self._blocks():
+            q[rows] += cells @ V
+        softmax(q)
+        value, d_chips = loss(q.reshape(n, n_cells, -1).mean(axis=1))
+        d_cells = np.repeat((d_chips / n_cells).astype(q.dtype), n_cells, axis=0)
         logs = np.log(np.maximum(q, _TINY))
-        entropy = -(q * logs).sum(axis=2, keepdims=True)
-        d_scores = q * (d_cells - (q * d_cells).sum(axis=2, keepdims=True))
+        entropy = -(q * logs).sum(axis=1, keepdims=True)
+        d_scores = q * (d_cells - (q * d_cells).sum(axis=1, keepdims=True))
         d_scores -= (sure / (n * n_cells)) * q * (logs + entropy)
-        rows, chips = d_scores.reshape(n * n_cells, -1), d_scores.sum(axis=1)
-        gradient = np.concatenate([flat.T @ rows + 2 * penalty * V, chips.sum(axis=0)[None], self.context.T @ chips])
-        gradient[k + 1 :] += 2 * penalty * U
+        chips = d_scores.reshape(n, n_cells, -1).sum(axis=1)
+        dV = 2 * penalty * V
+        for rows, cells in self._blocks():
+            dV += cells.T @ d_scores[rows]
+        gradient = np.concatenate([dV, chips.sum(axis=0)[None], self.context.T @ chips + 2 * penalty * U])
         value += sure * float(entropy.mean()) + penalty * float((V * V).sum() + (U * U).sum())
         return value, gradient.astype(np.float64).ravel()
+
+    def _blocks(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Some cells after others (m, n_features), and which of all cells they are."""
+        n_cells, k = self.cells.shape[1:]
+        for some in blocks(len(self.cells)):
+            yield slice(some.start * n_cells, some.stop * n_cells), widen(self.cells[some]).reshape(-1, k)
 
 
 def softmax(scores: Array) -> Array:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flight.learn import mixnet
+from flight.learn.blocks import Rows
 from flight.learn.counter import splitmix64
 from flight.learn.headed import Headed
 from flight.learn.matching import match
@@ -55,13 +56,14 @@ class Swath(Headed):
             max_municipalities=max_municipalities,
         )
 
-    def _loss(self, known: Municipalities, means: NDArray[np.float64], metric: NDArray[np.float64]) -> mixnet.ChipLoss:
+    def _loss(self, known: Municipalities, means: Rows, metric: NDArray[np.float64]) -> mixnet.ChipLoss:
         """Matching of up to 2,048 municipalities, of lowest hash if there are more, so that memory is bounded."""
         some = np.sort(np.argsort(splitmix64(known.index, self.seed))[:MAX_MATCHED])
         known = Municipalities(known.index[some], known.means[some], known.labels[some], known.weight[some])
         shares = self._shares(known)
         total = self._arithmetic.row_sums(shares)
-        prior = np.where(total > 0, shares / np.maximum(total, 1e-9), 1.0 / len(means))
-        matching = match(known.means, means, prior, metric, self._arithmetic).astype(np.float32)
+        shares /= np.maximum(total, 1e-9)
+        shares[total[:, 0] <= 0] = 1.0 / len(means)
+        matching = match(known.means, means, shares, metric, self._arithmetic)
         weight = self._arithmetic.normalised(known.weight).astype(np.float32)
         return mixnet.Matched(matching, known.labels.astype(np.float32), weight)

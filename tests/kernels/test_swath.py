@@ -6,6 +6,7 @@ import pytest
 from flight.kernels.backend import Backend, choose
 from flight.learn import LEARNERS, context, load_state, mixnet
 from flight.learn.arithmetic import Arithmetic, CompiledArithmetic, padded, whole
+from flight.learn.bfloat16 import narrow
 from flight.learn.compiled import CompiledInputs
 from flight.learn.lattice import Lattice
 from tests.learn.learn_world import FakeEncoder
@@ -30,10 +31,10 @@ def problem(jit: Backend, n: int, n_cells: int, k: int, n_context: int, c: int, 
         mixnet.Matched(matching, target, weight.astype(np.float32)),
         mixnet.Targets(r.dirichlet(np.ones(c), n).astype(np.float32)),
     )
-    lanes = np.zeros((n, k, whole(n_cells)), np.float32)
-    lanes[:, :, :n_cells] = cells.transpose(0, 2, 1)
-    plain = mixnet.Inputs(cells.astype(float), places.astype(float), start.astype(float))
-    return plain, CompiledInputs.of(jit, lanes, n_cells, places, start), losses
+    lanes = np.zeros((n, k, whole(n_cells)), np.uint16)
+    lanes[:, :, :n_cells] = narrow(cells).transpose(0, 2, 1)
+    plain = mixnet.Inputs(narrow(cells), places.astype(float), start.astype(float))
+    return plain, CompiledInputs.of(jit, lanes, n_cells, places.T, start), losses
 
 
 @pytest.mark.parametrize("sizes", SIZES)
@@ -90,7 +91,8 @@ with_encoders = pytest.mark.parametrize("encoder", ENCODERS.values(), ids=list(E
 
 
 def quick(name: str, backend: Backend, encoder: FakeEncoder | None = None):
-    learner = LEARNERS[name](**({} if name == "moments" else {"n_steps": 20, "reservoir": 48}))
+    params = {"swath": {}, "hybrid": {"penalty": 1e-3}}  # of so few chips, a head that is held less is a matter of luck
+    learner = LEARNERS[name](**({} if name == "moments" else {"n_steps": 20, "reservoir": 48} | params[name]))
     return learner.use(backend, encoder)
 
 
@@ -117,7 +119,7 @@ def test_a_learner_on_kernels_says_what_numpy_says_but_for_rounding(jit: Backend
         quick(name, each, encoder).partial_fit(CHIPS, BAG).set_labels(TABLE).predict(CHIPS)
         for each in (jit, choose("numpy"))
     ]
-    assert np.abs(found[0] - found[1]).mean() < 2e-3
+    assert np.abs(found[0] - found[1]).mean() < 5e-4
     assert np.abs(found[0] - TABLE[BAG]).mean() < 0.15
 
 

@@ -8,6 +8,7 @@ from learn_world import DATA, SIDE, quick, world
 
 from flight.learn import Moments, Swath, context, lbfgs, load_state, mixnet, pool
 from flight.learn.arithmetic import Arithmetic
+from flight.learn.bfloat16 import narrow
 from flight.learn.embedding import Embedding
 from flight.learn.features import WIDE_WINDOWS_CELLS, CellFeatures
 from flight.learn.headed import MAX_PARAMETERS
@@ -137,13 +138,13 @@ def test_matched_weights_reproduce_municipalities_better_than_their_own_kept_chi
     unseen = np.sin(chips[:, 0]) + chips[:, 1]  # a function that matching was not told of
     truth = np.stack([unseen[bag == b].mean() for b in range(30)])
     assert np.abs(weights @ unseen[kept] - truth).mean() < 0.5 * np.abs(prior @ unseen[kept] - truth).mean()
-    np.testing.assert_allclose(weights.sum(axis=1), 1, atol=0.05)
+    np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-5)
 
 
 def test_matching_with_nothing_to_mend_is_the_prior():
     rng = np.random.Generator(np.random.PCG64(3))
     kept, prior = rng.standard_normal((12, 4)), rng.dirichlet(np.ones(12), 3)
-    np.testing.assert_allclose(match(prior @ kept, kept, prior, np.eye(4), Arithmetic()), prior, atol=1e-12)
+    np.testing.assert_allclose(match(prior @ kept, kept, prior, np.eye(4), Arithmetic()), prior, atol=1e-7)
 
 
 def test_a_fold_is_predicted_by_the_ridge_regression_of_the_others():
@@ -163,7 +164,9 @@ def test_a_fold_is_predicted_by_the_ridge_regression_of_the_others():
 @pytest.mark.parametrize("loss", ["matched", "target"])
 def test_gradients_agree_with_differences(loss):
     rng = np.random.Generator(np.random.PCG64(6))
-    given = mixnet.Inputs(rng.standard_normal((6, 7, 4)), rng.standard_normal((6, 2)), rng.standard_normal((6, 3)))
+    given = mixnet.Inputs(
+        narrow(rng.standard_normal((6, 7, 4))), rng.standard_normal((6, 2)), rng.standard_normal((6, 3))
+    )
     matching, labels, goal = rng.dirichlet(np.ones(6), 4), rng.dirichlet(np.ones(3), 4), rng.dirichlet(np.ones(3), 6)
 
     def value(x):
@@ -206,8 +209,8 @@ def test_along_each_axis_chips_have_unit_variance_and_no_correlation(n):
     rng = np.random.Generator(np.random.PCG64(8))
     x = (rng.standard_normal((n, 50)) @ rng.standard_normal((50, 50))).astype(np.float32)
     found, along = context.axes(x.copy(), 10, Arithmetic())
-    np.testing.assert_allclose((x - found.centre) @ found.basis, along, atol=1e-3)
-    np.testing.assert_allclose(along.T @ along / n, np.eye(10), atol=0.01)
+    np.testing.assert_allclose((x - found.centre) @ found.basis, along.T, atol=1e-3)
+    np.testing.assert_allclose(along @ along.T / n, np.eye(10), atol=0.01)
 
 
 def test_a_record_gives_back_statistics_and_mean():

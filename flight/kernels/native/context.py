@@ -7,7 +7,7 @@ from typing import Any
 
 from flight.kernels.native.gemm import gemm_relu, gemm_start
 from flight.kernels.native.language import carray, f4, helper
-from flight.kernels.native.vector import LANES, at, load, splat, store, total, vfma, vlog
+from flight.kernels.native.vector import LANES, at, load, narrow, splat, store, total, vfma, vlog
 
 _LEAST_VARIANCE = f4(1e-4)
 
@@ -81,9 +81,10 @@ def project_cells(
 ) -> None:  # fmt: skip
     """Write the head's features of some cells of chips to `cells` (n, width, l), l for n_places to the next 16.
 
-    They are ``start + embedding turn``: of the cells `places` (n_places,) that `records` keep (as for `describe`), the
-    last `n_values` values of the embedding (`flight.kernels.native.features.embed`). With w for width to the next 16,
-    `turn` is (n_values, w), `start` (w,), and `work` takes ``n_places * (k + padded + n_units + k + w)``.
+    They are ``start + embedding turn``, kept in 16 bits (`vector.narrow`): of the cells `places` (n_places,) that
+    `records` keep (as for `describe`), the last `n_values` values of the embedding
+    (`flight.kernels.native.features.embed`). With w for width to the next 16, `turn` is (n_values, w), `start` (w,),
+    and `work` takes ``n_places * (k + padded + n_units + k + w)``.
     """
     lanes, columns, n_out = (n_places + LANES - 1) // LANES * LANES, (width + LANES - 1) // LANES * LANES, n_units + k
     codes, unit, least = carray(records, (n, record_bytes)), carray(scale, k), carray(low, k)
@@ -110,6 +111,6 @@ def project_cells(
         )
         for j in range(width):
             for c in range(n_places):
-                out[i, j, c] = features[c, j]
+                out[i, j, c] = narrow(features[c, j])
             for c in range(n_places, lanes):
-                out[i, j, c] = f4(0.0)
+                out[i, j, c] = 0

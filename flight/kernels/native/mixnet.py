@@ -10,7 +10,7 @@ from typing import Any
 
 from flight.kernels.native.gemm import gemm_add, gemm_start
 from flight.kernels.native.language import carray, f4, helper
-from flight.kernels.native.vector import LANES, at, load, splat, store, total, vexp, vfma, vlog, vmax
+from flight.kernels.native.vector import LANES, at, load, load_narrow, splat, store, total, vexp, vfma, vlog, vmax
 
 _FLOOR, _TINY = f4(1e-3), f4(1e-6)
 _CLASSES = 4  # whose scores are summed at a time
@@ -23,10 +23,10 @@ def objective(
 ) -> float:  # fmt: skip
     """The loss of `flight.learn.mixnet` at weights `x`, with `entropy` and `penalty`; its gradient to `gradient`.
 
-    With m for n, and l for n_cells, to the next 16: `cells` (n, k, l), `context` (n_context, m), `start`
-    (n_classes, m), `matching` (n_bags, m), zeros where padded; `target` (n_bags, n_classes) and `weight` (n_bags,). If
-    n_bags is 0, the loss is that of targets of each chip: `target` is (n, n_classes), others are not read. `x` and
-    `gradient` are (k + 1 + n_context, n_classes). Scratch `floats` takes `scratch_of` numbers.
+    With m for n, and l for n_cells, to the next 16: `cells` (n, k, l) are kept in 16 bits (`vector.narrow`), `context`
+    (n_context, m), `start` (n_classes, m), `matching` (n_bags, m), zeros where padded; `target` (n_bags, n_classes) and
+    `weight` (n_bags,). If n_bags is 0, the loss is that of targets of each chip: `target` is (n, n_classes), others are
+    not read. `x` and `gradient` are (k + 1 + n_context, n_classes). Scratch `floats` takes `scratch_of` numbers.
     """
     padded = whole(n)
     means, slopes = _forward(x, cells, context, start, floats, n, n_cells, k, n_context, n_classes)
@@ -161,7 +161,7 @@ def _scores(cells: Any, lanes: int, w: Any, columns: int, out: Any, out_row: int
     s0, s1, s2, s3 = splat(f4(0.0)), splat(f4(0.0)), splat(f4(0.0)), splat(f4(0.0))
     of = carray(w, k * columns)
     for j in range(k):
-        z, row = load(cells, j * lanes), j * columns
+        z, row = load_narrow(cells, j * lanes), j * columns
         s0, s1 = vfma(splat(of[row]), z, s0), vfma(splat(of[row + 1]), z, s1)
         s2, s3 = vfma(splat(of[row + 2]), z, s2), vfma(splat(of[row + 3]), z, s3)
     store(out, 0, s0)
@@ -281,7 +281,8 @@ def _sum_four(cells: Any, ds: Any, sums: Any, k: int, columns: int, n_classes: i
     for j in range(k):
         for v in range(0, lanes, LANES):
             z = at(cells, j * lanes + v)
-            z0, z1, z2, z3 = load(z, 0), load(z, chip), load(z, 2 * chip), load(z, 3 * chip)
+            z0, z1 = load_narrow(z, 0), load_narrow(z, chip)
+            z2, z3 = load_narrow(z, 2 * chip), load_narrow(z, 3 * chip)
             for c in range(n_classes):
                 s, here = at(ds, c * lanes + v), (j * n_classes + c) * LANES
                 kept = vfma(z1, load(s, slopes), vfma(z0, load(s, 0), load(sums, here)))
@@ -293,7 +294,7 @@ def _sum_one(cells: Any, ds: Any, sums: Any, k: int, n_classes: int, lanes: int)
     """The same of one chip."""
     for j in range(k):
         for v in range(0, lanes, LANES):
-            z = load(cells, j * lanes + v)
+            z = load_narrow(cells, j * lanes + v)
             for c in range(n_classes):
                 here = (j * n_classes + c) * LANES
                 store(sums, here, vfma(z, load(ds, c * lanes + v), load(sums, here)))

@@ -22,7 +22,7 @@ from flight.kernels.native.language import helper
 
 LANES = 16
 
-I8, I32, I64, F32 = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.FloatType()
+I8, I16, I32, I64, F32 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
 FLOATS, INTS = ir.VectorType(F32, LANES), ir.VectorType(I32, LANES)
 ZERO = ir.Constant(FLOATS, [0.0] * LANES)
 
@@ -33,7 +33,7 @@ class Vector(numba.types.Type):  # type: ignore[misc]
 
 f32x16, u32x16 = Vector("f32x16"), Vector("u32x16")
 float_p = numba.types.CPointer(numba.types.float32)
-byte_p = numba.types.CPointer(numba.types.uint8)
+byte_p, narrow_p = numba.types.CPointer(numba.types.uint8), numba.types.CPointer(numba.types.uint16)
 _float, _int, _uint32, _void = numba.types.float32, numba.types.int64, numba.types.uint32, numba.types.void
 
 
@@ -134,6 +134,22 @@ def load_bytes(builder: Any, p: Any, i: Any) -> Any:
     value = builder.load(builder.bitcast(builder.gep(p, [i]), ir.VectorType(I8, LANES).as_pointer()))
     value.align = 1
     return builder.uitofp(value, FLOATS)
+
+
+@emits(f32x16, narrow_p, _int)
+def load_narrow(builder: Any, p: Any, i: Any) -> Any:
+    """Sixteen floats that are kept in 16 bits (`narrow`)."""
+    value = builder.load(builder.bitcast(builder.gep(p, [i]), ir.VectorType(I16, LANES).as_pointer()))
+    value.align = 2
+    return builder.bitcast(builder.shl(builder.zext(value, INTS), ir.Constant(INTS, [16] * LANES)), FLOATS)
+
+
+@emits(numba.types.uint16, _float)
+def narrow(builder: Any, x: Any) -> Any:
+    """The upper half of a finite float, rounded to the nearest, the even one of two: bfloat16."""
+    bits = builder.bitcast(x, I32)
+    odd = builder.and_(builder.lshr(bits, I32(16)), I32(1))
+    return builder.trunc(builder.lshr(builder.add(builder.add(bits, I32(0x7FFF)), odd), I32(16)), I16)
 
 
 @emits(f32x16, _float)
