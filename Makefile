@@ -57,7 +57,7 @@ encoder: $(VENV)/.encoders
 	for seed in 101 102 103 104; do \
 	  $(BIN)/swath-sim world export --chips 1000 --seed $$seed -o $(ENCODER)/world$$seed.npz || exit 1; done
 	$(BIN)/swath-ground encoder pretrain $(ENCODER)/world10[1-4].npz --split all -o $(ENCODER)/released.safetensors \
-	  --architecture small --epochs 250 --crop 32 --near 16 --light 0.2
+	  --architecture small --epochs 750 --crop 32 --near 16 --light 0.2
 	$(BIN)/swath-ground encoder freeze $(ENCODER)/released.safetensors $(ENCODER)/world10[1-4].npz --split all \
 	  -o $(ENCODER)/released.npz --name swath-small --bands red,green,blue
 	for form in tflite onnx; do $(BIN)/swath-ground encoder export $(ENCODER)/released.npz --format $$form \

@@ -73,7 +73,7 @@ def pretrain(
     ] = "simclr",
     architecture: Architectures = "flight",
     split: Split = Part.train,
-    epochs: Epochs = 200,
+    epochs: Epochs = 480,
     batch: Batch = 256,
     rate: Rate = 2e-3,
     decay: Decay = 1e-4,
@@ -153,7 +153,7 @@ def freeze(
     name: Annotated[str | None, typer.Option(help="Name of the encoder.  \\[that of OUT]")] = None,
     bands: Annotated[str | None, typer.Option(help="Names of the bands: red,green,blue.  \\[band1,band2,...]")] = None,
     width: Annotated[
-        int | None, typer.Option(min=1, help="Components of an embedding that are kept.  \\[all of the network]")
+        int | None, typer.Option(min=1, help="Components of an embedding that are kept.  \\[32, which learners use]")
     ] = None,
     split: Split = Part.train,
     as_json: AsJson = False,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_WIDTH = 256
-_COMPONENTS = 32  # that learners use: the first ones, which differ most from cell to cell
+COMPONENTS = 32  # that learners use: the first ones, which differ most from cell to cell
 _TOLD = 64  # chips whose codes are at hand
 
 
@@ -91,7 +91,7 @@ class Grid(NoGrid):
         self.low, self.top = (np.array(end, np.float32) for end in (encoder.low, encoder.top))
         if not (self.low.shape == self.top.shape == (width,) and (self.low < self.top).all()):
             raise ValueError(f"encoder: low and top are not {width} ascending pairs")
-        self.width = min(width, _COMPONENTS)
+        self.width = min(width, COMPONENTS)
         self.low, self.top = self.low[: self.width].copy(), self.top[: self.width].copy()
         self.scale = (self.top - self.low) / np.float32(255.0)
         down, across = ((2 * np.arange(n) + 1) * side // (2 * n) for n, side in zip(cells, (rows, cols), strict=True))
