@@ -16,8 +16,8 @@ from ground.encoders.errors import SettingsError
 from ground.encoders.frozen import Conv, Frozen
 from ground.encoders.networks import Network
 
-# Components of less variance than this share of the greatest are not blown up to a variance of one: in integers they are
-# loud with rounding. Learners lose nothing by it, and int8 embeddings have a cosine of .999 with those in floats.
+# Components of less variance than this share of the greatest are not blown up to a variance of one: in integers they
+# would be loud with rounding. Learners lose nothing, and int8 embeddings have a cosine of .999 with those in floats.
 LEAST_VARIANCE = 0.03
 MAX_CALIBRATION_CHIPS = 512
 _BATCH = 64
