@@ -178,9 +178,11 @@ def _probes(imagery: Imagery, eyes: list[Eyes], args: argparse.Namespace) -> Ite
     labels, split = truth.argmax(axis=1), imagery.chip_split
     chips = np.concatenate([imagery.chips(part) for part in _batches(every)])
     progress(f"{imagery.name}: probes")
-    features = {"hand-made": probes.hand_made(chips, covariance=True)}
-    features |= {each.name: probes.pool(each(chips), covariance=True) for each in eyes}
-    whole = {who: probes.linear_probe(x, labels, split).both for who, x in features.items()}
+    hand_made = probes.hand_made(chips, covariance=True)
+    said = {each.name: probes.pool(each(chips), covariance=True) for each in eyes}
+    features = {"hand-made": hand_made, **said}
+    beside = {f"{name} beside hand-made": np.concatenate([x, hand_made], axis=1) for name, x in said.items()}
+    whole = {who: probes.linear_probe(x, labels, split).both for who, x in (features | beside).items()}
     for who, value in whole.items():
         yield Row(f"{place} / all labels / {who}", value, "accuracy", _but(who, "hand-made", whole))
     train, test = np.flatnonzero(split == 0), np.flatnonzero(split == 2)

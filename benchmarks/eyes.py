@@ -45,7 +45,9 @@ def opened(path: Path, shape: tuple[int, int, int]) -> Eyes:
     if path.suffix == ".npz":
         from ground.encoders.frozen import Frozen
 
-        return of_frozen(Frozen.read(path), shape)
+        eyes = of_frozen(Frozen.read(path), shape)
+        eyes.name = path.stem
+        return eyes
     from flight.encoder.encoder import open_encoder
 
     encoder = open_encoder(path.read_bytes())
