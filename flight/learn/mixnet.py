@@ -6,7 +6,6 @@ and what the closed form says of its chip. V, U and the bias are trained; a chip
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,29 +64,35 @@ class Inputs(NamedTuple):
         """Loss, `sure` times the cells' mean entropy and `penalty` times squared weights; the gradient for `x`."""
         V, bias, U = self.unpack(x.astype(self.context.dtype))
         n, n_cells = self.cells.shape[:2]
-        q = np.repeat(self.start + self.context @ U + bias, n_cells, axis=0)
-        for rows, cells in self._blocks():
-            q[rows] += cells @ V
-        softmax(q)
-        value, d_chips = loss(q.reshape(n, n_cells, -1).mean(axis=1))
-        d_cells = np.repeat((d_chips / n_cells).astype(q.dtype), n_cells, axis=0)
-        logs = np.log(np.maximum(q, _TINY))
-        entropy = -(q * logs).sum(axis=1, keepdims=True)
-        d_scores = q * (d_cells - (q * d_cells).sum(axis=1, keepdims=True))
-        d_scores -= (sure / (n * n_cells)) * q * (logs + entropy)
-        chips = d_scores.reshape(n, n_cells, -1).sum(axis=1)
-        dV = 2 * penalty * V
-        for rows, cells in self._blocks():
-            dV += cells.T @ d_scores[rows]
+        base = self.start + self.context @ U + bias
+        q = np.empty((n, n_cells, base.shape[1]), base.dtype)
+        for some in blocks(n):
+            q[some] = softmax(self._flat(some) @ V + base[some].repeat(n_cells, axis=0)).reshape(q[some].shape)
+        value, d_chips = loss(q.mean(axis=1))
+        dV, chips, mess = 2 * penalty * V, np.empty_like(base), 0.0
+        for some in blocks(n):
+            d_scores, entropy = _slopes(q[some], (d_chips[some] / n_cells).astype(q.dtype), sure / (n * n_cells))
+            dV += self._flat(some).T @ d_scores.reshape(-1, d_scores.shape[2])
+            chips[some] = d_scores.sum(axis=1)
+            mess += float(entropy.sum())
         gradient = np.concatenate([dV, chips.sum(axis=0)[None], self.context.T @ chips + 2 * penalty * U])
-        value += sure * float(entropy.mean()) + penalty * float((V * V).sum() + (U * U).sum())
+        value += sure * mess / (n * n_cells) + penalty * float((V * V).sum() + (U * U).sum())
         return value, gradient.astype(np.float64).ravel()
 
-    def _blocks(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-        """Some cells after others (m, n_features), and which of all cells they are."""
-        n_cells, k = self.cells.shape[1:]
-        for some in blocks(len(self.cells)):
-            yield slice(some.start * n_cells, some.stop * n_cells), widen(self.cells[some]).reshape(-1, k)
+    def _flat(self, some: slice) -> NDArray[np.float32]:
+        """Cells (m, n_features) of some chips."""
+        return widen(self.cells[some]).reshape(-1, self.cells.shape[2])
+
+
+def _slopes(q: Array, d_cells: Array, share: float) -> tuple[Array, Array]:
+    """Slopes for the scores of cells with proportions q (n, n_cells, classes), and the cells' entropies.
+
+    `d_cells` (n, classes) are the slopes for the proportions of each cell of a chip; `share` is what an entropy counts.
+    """
+    logs = np.log(np.maximum(q, _TINY))
+    entropy = -(q * logs).sum(axis=2, keepdims=True)
+    along = np.einsum("nic,nc->ni", q, d_cells)[..., None]
+    return q * (d_cells[:, None] - along - share * (logs + entropy)), entropy
 
 
 def softmax(scores: Array) -> Array:
