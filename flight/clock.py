@@ -1,41 +1,13 @@
-"""Mission clocks, and the only place in the product that reads the wall clock.
+"""The mission's clock, and the only place in the product that reads the wall clock.
 
-Mission time is a float: seconds since the mission's epoch. ``stepped`` time jumps from event to event and belongs to
-simulation; ``wall`` is for production and hardware in the loop; ``scaled`` runs faster than the wall for show, and
-promises no determinism.
+Mission time is a float: seconds since the mission's epoch. ``wall`` time, at rate 1, is for production and hardware in
+the loop; ``scaled`` runs faster for show, and promises no determinism. ``stepped`` time jumps from event to event and
+belongs to simulation: it needs no clock, as the time master says what time it is.
 """
 
 from __future__ import annotations
 
 import time
-from typing import Protocol
-
-CLOCKS = ("stepped", "wall", "scaled")
-
-
-class Clock(Protocol):
-    """Something that tells mission time."""
-
-    def now(self) -> float:
-        """Mission time [s since the epoch]."""
-        ...
-
-
-class SteppedClock:
-    """Mission time that moves only when it is told to, and never backwards."""
-
-    def __init__(self, t: float = 0.0) -> None:
-        self._t = t
-
-    def now(self) -> float:
-        """Mission time [s]."""
-        return self._t
-
-    def advance(self, t: float) -> None:
-        """Move to mission time `t` [s]; ValueError if that lies in the past."""
-        if t < self._t:
-            raise ValueError(f"mission time cannot go back from {self._t} s to {t} s")
-        self._t = t
 
 
 class ScaledClock:
@@ -60,13 +32,6 @@ class ScaledClock:
     def wall_until(self, t: float) -> float:
         """Wall seconds until mission time `t`; zero if it has passed."""
         return max(0.0, (t - self.now()) / self.rate)
-
-
-class WallClock(ScaledClock):
-    """Mission time at the pace of the wall clock."""
-
-    def __init__(self, epoch_unix_s: float) -> None:
-        super().__init__(epoch_unix_s, 1.0)
 
 
 def unix_s() -> float:

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from flight.clock import WallClock, unix_s
+from flight.clock import ScaledClock, unix_s
 from flight.link.cfdp.pdu import Transaction
 from ground.cfdp import MAX_DATAGRAM_BYTES, Receiving, Sending
 
@@ -61,7 +61,7 @@ def send(
     `watch` is called with the seconds since the start, often. The remote entity's PDUs are taken from wherever they
     come. Interrupted (Ctrl-C), the transaction is cancelled and the far end told.
     """
-    clock = WallClock(unix_s())
+    clock = ScaledClock(unix_s())
     next_s, done_s = 0.0, None
     while done_s is None or clock.now() < done_s + linger_s:
         try:
@@ -89,7 +89,7 @@ def receive(
 
     Replies go to `reply_to`, or to where the transaction's last PDU came from.
     """
-    clock = WallClock(unix_s())
+    clock = ScaledClock(unix_s())
     senders: dict[Transaction, Address] = {}
     while goes_on(clock.now()):
         now = clock.now()

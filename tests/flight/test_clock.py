@@ -2,7 +2,7 @@
 
 import pytest
 
-from flight.clock import ScaledClock, SteppedClock, unix_s
+from flight.clock import ScaledClock, unix_s
 
 
 @pytest.mark.parametrize("jump_s", [-3600.0, 3600.0])
@@ -19,11 +19,3 @@ def test_a_wall_clock_that_is_set_does_not_move_mission_time(jump_s, monkeypatch
 def test_a_rate_must_be_positive():
     with pytest.raises(ValueError, match="clock rate is 0"):
         ScaledClock(0.0, 0.0)
-
-
-def test_stepped_time_never_goes_back():
-    clock = SteppedClock(5.0)
-    clock.advance(6.0)
-    with pytest.raises(ValueError, match=r"cannot go back from 6\.0 s to 5\.0 s"):
-        clock.advance(5.0)
-    assert clock.now() == 6.0
