@@ -165,3 +165,21 @@ def test_the_systemd_unit_has_caps_a_watchdog_and_a_sandbox_and_systemd_accepts_
             timeout=60,
         )
         assert "swath-flight.service:" not in done.stderr, done.stderr
+
+
+def test_a_self_test_says_what_passed_and_that_the_board_is_sound(monkeypatch, capsys):
+    monkeypatch.setattr("flight.selftest.LEARNERS", {})  # theirs take long in numpy, and have a test of their own
+    assert cli.main(["selftest", "--kernels", "numpy"]) == 0
+    out = capsys.readouterr().out
+    assert "kernels numpy" in out and "pass  store" in out and "passed, results " in out
+
+
+def test_a_self_test_of_kernels_that_are_not_there_says_what_would_bring_them(capsys):
+    assert cli.main(["selftest", "--kernels", "aot"]) == EXIT_CONFIG
+    assert "a flight bundle carries (--bundle)" in capsys.readouterr().err
+
+
+def test_a_board_that_cannot_listen_says_why(tmp_path, capsys):
+    options = ["--keys", str(tmp_path / "none"), "--state", str(tmp_path / "state")]
+    assert cli.main(["listen", "--at", "tcp://0.0.0.0:7700", *options]) == 2
+    assert str(tmp_path / "none") in capsys.readouterr().err

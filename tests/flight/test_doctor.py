@@ -7,6 +7,7 @@ import pytest
 from flight import doctor
 from flight.cli import main
 from flight.doctor import FAILED, OK, WARNING
+from tests.flight.flight_world import KEYS
 
 
 @pytest.fixture
@@ -90,3 +91,72 @@ def test_the_command_exits_with_1_if_the_board_is_not_fit_and_says_why(tmp_path,
 def test_a_directory_that_is_not_there_is_named(tmp_path, capsys):
     assert main(["doctor", "--state", str(tmp_path / "none")]) == 1
     assert "mkdir -m 700" in capsys.readouterr().out
+
+
+def test_a_library_that_is_missing_is_named_with_what_installs_it(board, monkeypatch):
+    there = doctor._version
+    monkeypatch.setattr(doctor, "_version", lambda package: None if package == "msgpack" else there(package))
+    finding = board()["libraries"]
+    assert (finding.verdict, finding.mend) == (FAILED, "pip install msgpack")
+    assert "msgpack missing" in finding.found
+
+
+def test_flight_is_for_linux_alone(board, monkeypatch):
+    monkeypatch.setattr(doctor.platform, "system", lambda: "Darwin")
+    finding = board()["Python"]
+    assert finding.verdict == FAILED and "64-bit Linux" in finding.mend
+
+
+@pytest.mark.parametrize(("what", "mend"), [("kernels", "--bundle"), ("encoder runtime", "[litert]")])
+def test_what_flight_can_do_without_is_a_warning(board, monkeypatch, what, mend):
+    monkeypatch.setattr(doctor.kernels, "has_jit", lambda: False)
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
+    finding = board()[what]
+    assert finding.verdict == WARNING and mend in finding.mend
+
+
+def test_a_clock_that_nobody_keeps_right_is_a_warning(board, monkeypatch):
+    monkeypatch.setattr(doctor, "_kernel_says_synchronised", lambda: False)
+    finding = board()["clock"]
+    assert finding.verdict == WARNING and "set-ntp" in finding.mend
+
+
+def state_of(tmp_path, what):
+    (finding,) = [each for each in doctor.examine(tmp_path, root=tmp_path / "root") if each.what == what]
+    return finding
+
+
+def test_a_state_directory_that_others_may_read_is_a_warning_with_what_closes_it(tmp_path):
+    tmp_path.chmod(0o755)
+    finding = state_of(tmp_path, "state directory")
+    assert (finding.verdict, finding.mend) == (WARNING, f"chmod 700 {tmp_path}")
+
+
+def test_a_state_directory_that_cannot_be_written_is_a_failure(tmp_path, monkeypatch):
+    def refused(directory):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(doctor, "_sync_s", refused)
+    finding = state_of(tmp_path, "state directory")
+    assert finding.verdict == FAILED
+    assert "Permission denied" in finding.found and finding.mend.startswith("sudo chown")
+
+
+def test_a_disk_without_room_is_a_failure_and_a_slow_one_a_warning(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "_sync_s", lambda directory: 2 * doctor.SLOW_SYNC_S)
+    finding = state_of(tmp_path, "disk")
+    assert finding.verdict == WARNING and "a synced write takes" in finding.found
+    monkeypatch.setattr(doctor, "LEAST_FREE_BYTES", 1 << 62)
+    finding = state_of(tmp_path, "disk")
+    assert finding.verdict == FAILED and "use another disk" in finding.mend
+
+
+def test_a_key_file_that_others_may_read_is_a_failure_and_its_own_is_not(tmp_path):
+    keys = tmp_path / "keys.toml"
+    keys.write_bytes(KEYS.dump())
+    found = []
+    for mode in (0o644, 0o600):
+        keys.chmod(mode)
+        found += doctor.key_file(keys)
+    assert [finding.verdict for finding in found] == [FAILED, OK]
+    assert found[0].mend == f"chmod 600 {keys}"

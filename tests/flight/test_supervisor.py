@@ -8,12 +8,15 @@ import socket
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-from flight import last_words
+from flight import last_words, status
+from flight.child import Child
 from flight.config import WatchdogConfig
 from flight.crashes import EXIT_CONFIG, EXIT_CRASH, EXIT_MEMORY, EXIT_UNREACHABLE, CrashLog, cause
+from flight.orders import Orders
 from flight.watch import Watchdogs
 
 
@@ -58,7 +61,7 @@ if how in ("wait", "hang"):
     while how == "wait":
         box.ping()
         time.sleep(0.05)
-    from flight import last_words
+    from flight import last_words, status
     with last_words.stack_file(Path(sys.argv[3])):
         signal.pause()
 if how.startswith("-"):
@@ -178,6 +181,56 @@ def test_a_new_supervisor_knows_of_the_crashes_that_the_one_before_saw_and_of_it
     assert told[3:] == [("the supervisor died", ""), ("exit code 1", "last good model")]
 
 
+def children(pid):
+    """The processes that a process has started and that live."""
+    return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+def test_a_reserve_that_dies_is_replaced_and_the_next_one_takes_over(tmp_path):
+    with supervised(tmp_path, "wait", standby=True) as started:
+        first = int(started.stdout.readline())
+        while not (reserve := children(started.pid) - {first}):
+            pass
+        os.kill(reserve.pop(), signal.SIGKILL)
+        os.kill(first, signal.SIGKILL)
+        second = int(started.stdout.readline())
+        assert second != first and children(started.pid) >= {second}
+    assert orders(tmp_path) == [("", ""), ("killed by SIGKILL", "")]
+
+
+# The system has killed for memory while a child ran, and the one before it not.
+KILLED_FOR_MEMORY = "kills = iter([0, 0, 0, 1, 1, 1]); s.oom_kills = lambda: next(kills)\nraise SystemExit"
+
+
+def test_a_child_that_the_system_killed_for_memory_counts_as_a_crash_and_one_that_somebody_killed_does_not(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setitem(globals(), "SUPERVISE", SUPERVISE.replace("raise SystemExit", KILLED_FOR_MEMORY))
+    code, told = finished(tmp_path, "-9,-9,0", crashes=1)
+    assert code == 0
+    assert told == [("", ""), ("killed by SIGKILL", ""), ("killed for memory by the system", "last good model")]
+
+
+def test_a_child_that_does_not_even_die_of_an_abort_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr("flight.child.ABORT_S", 0.2)
+    deaf = "import signal; signal.signal(signal.SIGABRT, signal.SIG_IGN); signal.pause()"
+    child = Child(["-c", deaf])
+    try:
+        child.begin(Orders())
+        assert child.ended(0.0) is None
+        while not ignored(child.process.pid) >> (signal.SIGABRT - 1) & 1:
+            pass
+        assert child.abort() == -signal.SIGKILL
+    finally:
+        child.close()
+
+
+def ignored(pid):
+    """The signals that a process ignores, as a mask."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1], 16) for line in lines if line.startswith("SigIgn:"))
+
+
 def test_a_child_that_hangs_is_ended_and_its_last_words_name_the_place(tmp_path):
     code, told = finished(tmp_path, "hang,0", warn_s=0.2, fatal_s=0.6)
     assert code == 0
@@ -193,10 +246,40 @@ def test_a_child_that_pings_is_left_alone_and_a_watchdog_is_stroked_meanwhile(tm
         systemd.settimeout(20)
         environment = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
         with supervised(tmp_path, "wait", environment=environment, warn_s=0.2, fatal_s=0.5) as started:
-            told = [systemd.recv(200).decode() for _ in range(8)]
+            told = []
+            while len(told) < 500 and (len(told) < 8 or not any("READY=1" in each for each in told)):
+                told.append(systemd.recv(200).decode())
             assert started.poll() is None
     assert sum("WATCHDOG=1" in each for each in told) >= 6
     assert sum("READY=1" in each for each in told) == 1
+
+
+def test_a_watchdog_at_an_abstract_address_is_stroked_too(monkeypatch):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(f"\0swath-test-{os.getpid()}")
+        systemd.settimeout(20)
+        monkeypatch.setenv("NOTIFY_SOCKET", f"@swath-test-{os.getpid()}")
+        Watchdogs().stroke()
+        assert systemd.recv(200) == b"WATCHDOG=1"
+
+
+def test_status_tells_from_outside_what_a_running_process_does(tmp_path):
+    with supervised(tmp_path, "wait") as started:
+        started.stdout.readline()
+        while (found := status.read(tmp_path))["process"] is None or found["process"]["last_ping_s"] is None:
+            pass
+    assert found["supervisor"]["running"] and found["supervisor"]["pid"] == started.pid
+    process = found["process"]
+    assert (process["mode"], process["activity"], process["incarnation"]) == ("train", "training", 1)
+    assert process["mission_time_s"] == 12.0 and process["events"] == [[11.0, "model-ready"]]
+    said = "\n".join(status.lines(found))
+    assert f"process {started.pid}" in said and "mode train, training, mission time 12 s" in said
+
+
+def test_status_believes_no_other_process_that_has_the_number_of_a_dead_supervisor(tmp_path):
+    CrashLog(pid=os.getpid(), blackbox=0).write(tmp_path / "supervisor" / "record.json")
+    found = status.read(tmp_path)
+    assert found["process"] is None and not found["supervisor"]["running"]
 
 
 def test_no_watchdog_is_stroked_while_nothing_pings(tmp_path):
