@@ -88,10 +88,10 @@ def retask_rows(given: Setting, name: str, learners: dict[str, Learner], data: S
     found = [Row(f"{title} / {who}", t.median_s, "s", None, len(t.seconds), t.spread_s) for who, t in times.items()]
     first, *others = times
     for who in others:
-        mine, against = times[first], (who, times[who].median_s)
-        found.append(
-            Row(f"{title} / {first} beside {who}", mine.median_s, "s", against, len(mine.seconds), mine.spread_s)
-        )
+        mine, theirs = times[first], times[who]
+        against, ratio = (who, theirs.median_s), theirs.speed_beside(mine)
+        title_of_both = f"{title} / {first} beside {who}"
+        found.append(Row(title_of_both, mine.median_s, "s", against, len(mine.seconds), mine.spread_s, ratio=ratio))
     return found
 
 

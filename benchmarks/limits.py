@@ -81,22 +81,24 @@ class Limits:
                 found.append(Row(f"machine / {name}", None, unit, why=NO_KERNELS))
         return found
 
-    def bound(self, work: Work, times: Mapping[str, Times]) -> tuple[str, float] | None:
-        """(Which limit binds, how fast it would let `work` go [unit]); None if none is known that does."""
-        seconds = {
-            name: amount * times[name].median_s / self._amounts[name]
+    def bound(self, work: Work, times: Mapping[str, Times]) -> tuple[str, Times] | None:
+        """(Which limit binds, how long `work` would take with no other); None if none is known that does."""
+        least = {
+            name: times[name].times(amount / self._amounts[name])
             for name, amount in ((FMA, work.flops), (BANDWIDTH, work.n_bytes))
             if amount and name in times
         }
-        if not seconds or (work.flops and FMA not in times):
+        if not least or (work.flops and FMA not in times):
             return None
-        name = max(seconds, key=lambda each: seconds[each])
-        return name, work.amount / seconds[name]
+        name = max(least, key=lambda each: least[each].median_s)
+        return name, least[name]
 
 
-def figure(name: str, times: Times, amount: float, unit: str, against: tuple[str, float] | None = None) -> Row:
-    """A row of the median rate over the rounds."""
-    return Row(name, times.rate(amount), unit, against, len(times.seconds), times.rate_spread(amount))
+def figure(name: str, times: Times, amount: float, unit: str, against: tuple[str, Times] | None = None) -> Row:
+    """A row of the median rate over the rounds, held against the times of others in the same rounds."""
+    other = None if against is None else (against[0], against[1].rate(amount))
+    ratio = None if against is None else times.speed_beside(against[1])
+    return Row(name, times.rate(amount), unit, other, len(times.seconds), times.rate_spread(amount), ratio=ratio)
 
 
 def _once(work: Callable[[], Any]) -> float:

@@ -18,7 +18,8 @@ class Row:
     """One figure.
 
     `value` is None if it could not be measured, and `why` says why. `against` is (name, value) of what it is compared
-    with, measured in the same run; `n` counts repetitions or seeds and `spread` is their standard deviation.
+    with, measured in the same run; `n` counts repetitions or seeds and `spread` is their standard deviation. `ratio` is
+    that of the two, if something better is known than their quotient: the median over rounds in which they took turns.
     """
 
     name: str
@@ -28,13 +29,21 @@ class Row:
     n: int = 1
     spread: float | None = None
     why: str = ""
+    ratio: float | None = None
+
+    @property
+    def compared(self) -> float | None:
+        """The ratio to what it is compared with."""
+        if self.value is None or self.against is None or not self.against[1]:
+            return None
+        return self.value / self.against[1] if self.ratio is None else self.ratio
 
     def as_json(self) -> dict[str, Any]:
         """The row as plain values."""
         row: dict[str, Any] = {"name": self.name, "value": self.value, "unit": self.unit}
         name, other = self.against or (None, None)
         row["against"] = None if name is None else {"name": name, "value": other}
-        row["ratio"] = self.value / other if self.value is not None and other else None
+        row["ratio"] = self.compared
         row |= {"n": self.n, "spread": self.spread}
         return row | ({"why": self.why} if self.value is None else {})
 
@@ -81,10 +90,11 @@ def table(rows: Sequence[Row]) -> str:
             lines.append(f"{row.name:<{width}}  not measured: {row.why}")
             continue
         spread = f" ± {row.spread:.3g}" if row.spread is not None else ""
-        other = f"   {_compared(row.value, *row.against)}" if row.against else ""
+        other = f"   {_compared(row)}" if row.against else ""
         lines.append(f"{row.name:<{width}}  {row.value:>10.4g}{spread:<10} {row.unit}{other}".rstrip())
     return "\n".join(lines)
 
 
-def _compared(value: float, name: str, other: float) -> str:
-    return f"{value / other:.3g} x {name} {other:.4g}" if other else f"{name}: 0"
+def _compared(row: Row) -> str:
+    name, other = row.against or ("", None)
+    return f"{row.compared:.3g} x {name} {other:.4g}" if other else f"{name}: 0"

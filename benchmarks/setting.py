@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,6 +17,9 @@ from benchmarks.rows import Row
 from benchmarks.timing import STOPWATCHES, Times, race
 from flight.bundle import BundleError
 from flight.kernels.backend import AOT, JIT, NUMPY, Backend, BackendError, choose
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
+_KEPT_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,8 @@ class Setting:
         found = [figure(f"{name} / {who}", times[who], work.amount, work.unit, bound) for who in contenders]
         first, *others = contenders
         for who in others:
-            against = (who, times[who].rate(work.amount))
-            found.append(figure(f"{name} / {first} beside {who}", times[first], work.amount, work.unit, against))
+            title = f"{name} / {first} beside {who}"
+            found.append(figure(title, times[first], work.amount, work.unit, (who, times[who])))
         return found
 
     def machine_rows(self) -> list[Row]:
@@ -68,6 +73,7 @@ class Setting:
 
 def setting(options: argparse.Namespace) -> Setting:
     """The setting for the command line's options."""
+    _keep_memory()
     backends, missing = _backends(options.bundle)
     return Setting(backends, missing, _limits(options.bundle), 3 if options.quick else 15, options.quick, options.time)
 
@@ -93,3 +99,16 @@ def _backends(bundle: Path | None) -> tuple[dict[str, Backend], dict[str, str]]:
 @cache
 def _limits(bundle: Path | None) -> Limits:
     return Limits(next(iter(_backends(bundle)[0].values())))
+
+
+@cache
+def _keep_memory() -> None:
+    """Let the C library keep what is freed, from the first array on and not only when it has learnt to.
+
+    Contenders that allocate as they go, numpy and torch, are else slowed by fresh pages, up to twice, or are not: it
+    depends on what ran before them.
+    """
+    with suppress(OSError, AttributeError):
+        tune = ctypes.CDLL(None).mallopt
+        for parameter in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
+            tune(parameter, _KEPT_BYTES)
