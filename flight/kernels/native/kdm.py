@@ -4,9 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
+from llvmlite import ir
+from numba.core import cgutils
+
 from flight.kernels.native.language import fma64, helper
-from flight.kernels.native.real import exp64, log64
-from flight.kernels.native.vector import at
+from flight.kernels.native.real import (
+    EIGHT,
+    add_first,
+    double_p,
+    exp8,
+    fused8,
+    highest8,
+    load8,
+    loaded8,
+    log64,
+    max8,
+    repeated8,
+    splat8,
+    store8,
+    stored8,
+    total8,
+)  # fmt: skip
+from flight.kernels.native.vector import DOUBLES, I64, at, emits
+
+_double, _int, _void = numba.types.float64, numba.types.int64, numba.types.void
 
 
 def kdm(
@@ -24,54 +46,82 @@ def kdm(
         scores: written.
         total: (n,), written.
     """
+    full = m - m % EIGHT
     for i in range(n):
         row, point = at(scores, i * m if shared else 0), at(x, i * d)
-        for j in range(m):
-            row[j] = 0.0
-        _add_squares(point, c, m, d, narrowness, row)
-        top = log_w[0] - row[0]
-        for j in range(m):
-            row[j] = log_w[j] - row[j]
+        top = log_w[0] - _squares(point, c, m, d, narrowness)
+        if full:
+            top = _scores(point, c, log_w, row, m, d, narrowness)
+        for j in range(full, m):
+            row[j] = log_w[j] - _squares(point, at(c, j), m, d, narrowness)
             top = max(top, row[j])
-        whole = _sum_of_exp(row, top, m)
-        total[i] = top + log64(whole)
+        total[i] = top + log64(_sum_of_exp(row, top, m))
         if shared:
             for j in range(m):
                 row[j] -= total[i]
 
 
+def _squares_of(vectors: int) -> Any:
+    """The intrinsic that writes squared distances of a point to eight components a vector, coordinate by coordinate."""
+
+    def generate(builder: Any, point: Any, c: Any, m: Any, d: Any, narrowness: Any, row: Any) -> None:
+        places = [I64(EIGHT * v) for v in range(vectors)]
+        sums = [cgutils.alloca_once_value(builder, ir.Constant(DOUBLES, [0.0] * EIGHT)) for _ in places]
+        narrow = repeated8(builder, narrowness)
+        with cgutils.for_range(builder, d, intp=I64) as loop:
+            here = repeated8(builder, builder.load(builder.gep(point, [loop.index])))
+            components = builder.gep(c, [builder.mul(loop.index, m)])
+            for kept, place in zip(sums, places, strict=True):
+                apart = builder.fsub(here, loaded8(builder, builder.gep(components, [place])))
+                scaled = builder.fmul(apart, narrow)
+                builder.store(fused8(builder, scaled, scaled, builder.load(kept)), kept)
+        for kept, place in zip(sums, places, strict=True):
+            stored8(builder, builder.load(kept), builder.gep(row, [place]))
+
+    return emits(_void, double_p, double_p, _int, _int, _double, double_p)(generate)
+
+
+_squares_of_32, _squares_of_8 = _squares_of(4), _squares_of(1)
+
+
 @helper
-def _add_squares(point: Any, c: Any, m: int, d: int, narrowness: float, row: Any) -> None:
-    """Add to `row` (m,) squared distances of a point to components, four coordinates at a time."""
-    k = 0
-    while k + 4 <= d:
-        x0, x1, x2, x3 = point[k], point[k + 1], point[k + 2], point[k + 3]
-        c0, c1, c2, c3 = at(c, k * m), at(c, (k + 1) * m), at(c, (k + 2) * m), at(c, (k + 3) * m)
-        for j in range(m):
-            a, b = (x0 - c0[j]) * narrowness, (x1 - c1[j]) * narrowness
-            e, f = (x2 - c2[j]) * narrowness, (x3 - c3[j]) * narrowness
-            row[j] = fma64(f, f, fma64(e, e, fma64(b, b, fma64(a, a, row[j]))))
-        k += 4
-    while k < d:
-        x0, c0 = point[k], at(c, k * m)
-        for j in range(m):
-            a = (x0 - c0[j]) * narrowness
-            row[j] = fma64(a, a, row[j])
-        k += 1
+def _squares(point: Any, c: Any, m: int, d: int, narrowness: float) -> float:
+    """The squared distance of a point to one component."""
+    whole = 0.0
+    for k in range(d):
+        a = (point[k] - c[k * m]) * narrowness
+        whole = fma64(a, a, whole)
+    return whole
+
+
+@helper
+def _scores(point: Any, c: Any, log_w: Any, row: Any, m: int, d: int, narrowness: float) -> float:
+    """Logarithms of weights less squared distances to `row`, for whole vectors of components; the greatest of them."""
+    j = 0
+    while j + 4 * EIGHT <= m:
+        _squares_of_32(point, at(c, j), m, d, narrowness, at(row, j))
+        j += 4 * EIGHT
+    while j + EIGHT <= m:
+        _squares_of_8(point, at(c, j), m, d, narrowness, at(row, j))
+        j += EIGHT
+    top = load8(log_w, 0) - load8(row, 0)
+    for first in range(0, j, EIGHT):
+        score = load8(log_w, first) - load8(row, first)
+        store8(row, first, score)
+        top = max8(top, score)
+    greatest: float = highest8(top)
+    return greatest
 
 
 @helper
 def _sum_of_exp(row: Any, top: float, m: int) -> float:
-    """The sum of exp(row - top), in eight sums side by side."""
-    s0, s1, s2, s3, s4, s5, s6, s7 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    j = 0
-    while j + 8 <= m:
-        s0, s1 = s0 + exp64(row[j] - top), s1 + exp64(row[j + 1] - top)
-        s2, s3 = s2 + exp64(row[j + 2] - top), s3 + exp64(row[j + 3] - top)
-        s4, s5 = s4 + exp64(row[j + 4] - top), s5 + exp64(row[j + 5] - top)
-        s6, s7 = s6 + exp64(row[j + 6] - top), s7 + exp64(row[j + 7] - top)
-        j += 8
+    """The sum of exp(row - top), in eight sums side by side; what is left of a vector adds to the first."""
+    sums, highest, j = splat8(0.0), splat8(top), 0
+    while j + EIGHT <= m:
+        sums = sums + exp8(load8(row, j) - highest)
+        j += EIGHT
     while j < m:
-        s0 += exp64(row[j] - top)
+        sums = add_first(sums, exp8(splat8(row[j] - top)))
         j += 1
-    return ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
+    whole: float = total8(sums)
+    return whole

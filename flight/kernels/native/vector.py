@@ -24,14 +24,19 @@ LANES = 16
 
 I8, I16, I32, I64, F32 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
 FLOATS, INTS = ir.VectorType(F32, LANES), ir.VectorType(I32, LANES)
+DOUBLES = ir.VectorType(ir.DoubleType(), LANES // 2)
 ZERO = ir.Constant(FLOATS, [0.0] * LANES)
 
 
 class Vector(numba.types.Type):  # type: ignore[misc]
-    """Numba's type of a vector."""
+    """Numba's type of a vector; `code` is LLVM's."""
+
+    def __init__(self, name: str, code: Any) -> None:
+        super().__init__(name)
+        self.code = code
 
 
-f32x16, u32x16 = Vector("f32x16"), Vector("u32x16")
+f32x16, u32x16, f64x8 = Vector("f32x16", FLOATS), Vector("u32x16", INTS), Vector("f64x8", DOUBLES)
 float_p = numba.types.CPointer(numba.types.float32)
 byte_p, narrow_p = numba.types.CPointer(numba.types.uint8), numba.types.CPointer(numba.types.uint16)
 _float, _int, _uint32, _void = numba.types.float32, numba.types.int64, numba.types.uint32, numba.types.void
@@ -40,7 +45,7 @@ _float, _int, _uint32, _void = numba.types.float32, numba.types.int64, numba.typ
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
     def __init__(self, manager: Any, kind: Vector) -> None:
-        super().__init__(manager, kind, FLOATS if kind.name == "f32x16" else INTS)
+        super().__init__(manager, kind, kind.code)
 
 
 def emits(returns: Any, *kinds: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -97,9 +102,16 @@ def paired(builder: Any, a: Any, b: Any) -> Any:
     return builder.fadd(*(_every_other(builder, a, b, first, a.type.count) for first in (0, 1)))
 
 
-def halved(builder: Any, a: Any) -> Any:
-    """Sums of neighbours in `a`: a vector half as wide."""
-    return builder.fadd(*(_every_other(builder, a, a, first, a.type.count // 2) for first in (0, 1)))
+def folded(builder: Any, x: Any, join: Callable[[Any, Any, Any], Any]) -> Any:
+    """The lanes of a vector as one: neighbours joined, then neighbouring pairs, and so on."""
+    while x.type.count > 1:
+        x = join(builder, *(_every_other(builder, x, x, first, x.type.count // 2) for first in (0, 1)))
+    return builder.extract_element(x, I32(0))
+
+
+def added(builder: Any, a: Any, b: Any) -> Any:
+    """``a + b`` of vectors."""
+    return builder.fadd(a, b)
 
 
 def _every_other(builder: Any, a: Any, b: Any, first: int, count: int) -> Any:
@@ -159,13 +171,14 @@ def splat(builder: Any, x: Any) -> Any:
 
 
 def _operator(sign: Any, instruction: str) -> None:
-    """Let kernels write `sign` between vectors of floats."""
+    """Let kernels write `sign` between vectors of floats, or of doubles."""
 
     @type_callable(sign)  # type: ignore[untyped-decorator]
     def typed(context: Any) -> Any:
-        return lambda a, b: f32x16 if a == b == f32x16 else None
+        return lambda a, b: a if a == b and a in (f32x16, f64x8) else None
 
     @lower_builtin(sign, f32x16, f32x16)  # type: ignore[untyped-decorator]
+    @lower_builtin(sign, f64x8, f64x8)  # type: ignore[untyped-decorator]
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return getattr(builder, instruction)(*arguments)
 
@@ -203,19 +216,13 @@ def where_positive(builder: Any, x: Any, value: Any) -> Any:
 @emits(_float, f32x16)
 def total(builder: Any, x: Any) -> Any:
     """Sum of the lanes: of neighbours, then of neighbouring sums, and so on."""
-    while x.type.count > 1:
-        x = halved(builder, x)
-    return builder.extract_element(x, I32(0))
+    return folded(builder, x, added)
 
 
 @emits(_float, f32x16)
 def highest(builder: Any, x: Any) -> Any:
     """The greatest lane."""
-    while x.type.count > 1:
-        half = x.type.count // 2
-        low, high = (_every_other(builder, x, x, first, half) for first in (0, 1))
-        x = larger(builder, low, high)
-    return builder.extract_element(x, I32(0))
+    return folded(builder, x, larger)
 
 
 @emits(_float, f32x16)
