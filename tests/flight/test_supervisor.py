@@ -42,7 +42,9 @@ def test_the_cause_of_a_death_in_words(code, text):
 CHILD = """
 import json, os, signal, sys, time
 from pathlib import Path
+from flight import last_words
 from flight.blackbox import BlackBox
+from flight.caps import die_with_parent
 from flight.orders import Orders
 orders = Orders.received(Path(sys.argv[3]))
 with open(sys.argv[1], "a") as log:
@@ -53,7 +55,8 @@ how = sys.argv[2].split(",")[min(start, len(sys.argv[2].split(","))) - 1]
 box = BlackBox.inherited(watched=True)
 box.note("train", "training", start, 12.0)
 box.event(11.0, "model-ready")
-box.begin("training")
+if how != "hang":  # else once it is ready to leave its stack
+    box.begin("training")
 if how in ("wait", "hang"):
     from flight.caps import die_with_parent
     die_with_parent()
