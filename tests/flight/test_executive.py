@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from flight.link.dictionary import Telecommand
+from flight.link.errors import LinkError, LinkFullError
 from flight.link.events import CommandAcknowledged
 from flight.link.packet import FileKind
 from flight.link.transfer import File
+from sim.disk import SimDisk
 from tests.flight.flight_world import (
     EARTH,
     LEARNERS_TESTED,
@@ -277,3 +279,21 @@ def test_telecommands_are_answered_while_training_goes_on(tmp_path):
     started_s = world.t
     assert world.command("ping", echo=3) == ("executed", "")
     assert world.t - started_s < 2.0 and world.flight.cpu.activity == "training"
+
+
+@pytest.mark.parametrize(("error", "least_s", "most_chips"), [(LinkFullError, 30.0, 48), (LinkError, 0.0, 24)])
+def test_a_product_that_the_link_refuses_is_made_again_later_or_smaller_and_none_is_lost(error, least_s, most_chips):
+    world = World(SimDisk(), config(product_chips=48))
+    submit, refused = world.flight.endpoint.submit, []
+
+    def full_at_first(file, priority):
+        if not refused:
+            refused.append(world.t)
+            raise error("the link takes it not")
+        return submit(file, priority)
+
+    world.flight.endpoint.submit = full_at_first
+    world.fly()
+    assert refused and world.t >= refused[0] + least_s
+    assert not np.isnan(world.received(1)).any()
+    assert max(len(each.cells) for each in world.products.values() if each.block == 1) == most_chips

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from flight.archive import Archive
 from flight.disk import FileDisk
-from flight.store import Store, StoreError
+from flight.store import Damage, StateFormatError, Store, StoreError, read_state
 from sim.disk import DiskDeath, SimDisk
 
 
@@ -225,3 +225,68 @@ def test_an_archive_that_cannot_be_written_keeps_its_records_until_it_can():
 
 def test_missing_records_are_counted(tmp_path):
     assert archive(tmp_path, 7).missing == 7
+
+
+class Unreadable(SimDisk):
+    """A disk whose directory, or whose files, can no longer be read."""
+
+    broken = ""
+
+    def names(self):
+        return self._or_error("names", super().names)
+
+    def read(self, name, at=0, count=None):
+        return self._or_error("read", lambda: super(Unreadable, self).read(name, at, count))
+
+    def remove(self, name):
+        return self._or_error("remove", lambda: super(Unreadable, self).remove(name))
+
+    def _or_error(self, call, otherwise):
+        if call == self.broken:
+            raise OSError(errno.EIO, "Input/output error")
+        return otherwise()
+
+
+def test_a_directory_that_cannot_be_listed_is_told_at_the_start_and_an_error_when_records_are_asked_for():
+    disk, damages = Unreadable(), []
+    store = Store(disk, damages.append)
+    disk.broken = "names"
+    store.sweep()
+    assert damages == [Damage("directory", "cannot be listed: Input/output error")]
+    with pytest.raises(StoreError, match="cannot list records: Input/output error"):
+        store.names()
+
+
+def test_a_record_that_the_disk_does_not_read_is_told_as_a_damaged_one():
+    disk, damages = Unreadable(), []
+    store = Store(disk, damages.append)
+    store.put("state", b"old", twice=True)
+    disk.broken = "read"
+    assert store.get("state") is None
+    assert damages == [Damage(f"state.{side}", "Input/output error") for side in (0, 1)]
+
+
+def test_a_record_that_cannot_be_removed_is_an_error_and_stays():
+    disk = Unreadable()
+    store = Store(disk)
+    store.put("state", b"old")
+    assert not store.drop_newest("state")  # the only one is never dropped
+    store.put("state", b"new")
+    disk.broken = "remove"
+    for remove in (store.drop_newest, store.delete):
+        with pytest.raises(StoreError, match="cannot remove state: Input/output error"):
+            remove("state")
+    disk.broken = ""
+    assert store.whole("state") == [b"new", b"old"]
+
+
+@pytest.mark.parametrize("name", ["", "Mission", "../mission", "a" * 65, "mission.0"])
+def test_a_name_that_could_be_another_file_is_none_of_a_record(name):
+    with pytest.raises(ValueError, match="record name"):
+        Store(SimDisk()).put(name, b"")
+
+
+@pytest.mark.parametrize(("data", "told"), [(b"\xc1", "not a state record"), (b"\x93\1\2\3", "state of format None")])
+def test_a_whole_record_that_is_no_state_is_refused_by_name(data, told):
+    with pytest.raises(StateFormatError, match=f"mission: {told}"):
+        read_state(data, "mission", 2)
