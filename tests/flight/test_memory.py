@@ -6,19 +6,31 @@ from flight import budget, preflight
 from flight.config import (
     CapsConfig,
     ConfigError,
+    EncoderConfig,
     ExecutiveConfig,
     FlightConfig,
     LearnerConfig,
     LinkConfig,
     WatchdogConfig,
 )
-from flight.learn import LEARNERS
+from flight.learn import LEARNERS, Learner
 from tests.flight.flight_world import MIB, SLOW, World, config
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_the_default_limits_fit_the_default_cap_with_every_learner(learner):
     preflight.check(FlightConfig(learner=LearnerConfig(learner)))
+
+
+def test_an_encoder_runtime_that_does_not_exist_is_refused_before_anything_starts():
+    with pytest.raises(ConfigError, match=r"encoder\.runtime: 'torch' is unknown; known are "):
+        preflight.check(FlightConfig(encoder=EncoderConfig(runtime="torch")))
+
+
+def test_a_learner_that_predicts_nothing_which_could_come_down_is_refused_before_it_flies(monkeypatch):
+    monkeypatch.setattr(LEARNERS["moments"], "summarise", Learner.summarise)
+    with pytest.raises(ConfigError, match=r"learner\.name: 'moments' makes no summaries of chips.*give it `summarise`"):
+        preflight.check(FlightConfig(learner=LearnerConfig("moments")))
 
 
 def test_a_configuration_that_may_need_too_much_is_refused_with_the_sum_part_by_part():

@@ -9,7 +9,7 @@ import pytest
 from flight.checkpoints import FORMAT as CHECKPOINT_FORMAT
 from flight.mission_state import FORMAT as MISSION_FORMAT
 from flight.store import StateFormatError, Store
-from tests.flight.flight_world import World, config
+from tests.flight.flight_world import World, config, flown
 
 KEPT = Path(__file__).parent / "data" / "state-0.1.zip"
 WEIGHTS = "70600ef379741471885fbd31e5cf206ee40cbe1c0690f85383289210a64df073"
@@ -51,3 +51,13 @@ def test_a_state_of_a_later_format_is_refused_and_left_as_it_was(name, kept):
     with pytest.raises(StateFormatError, match=name if formats(kept)["mission"] == MISSION_FORMAT else "mission"):
         World(kept, config())
     assert {path.name: path.read_bytes() for path in kept.iterdir()} == before
+
+
+def test_a_mission_record_with_a_mode_that_is_none_is_refused_and_left_as_it_was(tmp_path):
+    flown(tmp_path)
+    store = Store(tmp_path)
+    store.put("mission", msgpack.packb({**msgpack.unpackb(store.get("mission")), "mode": ["dream", ""]}), twice=True)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(StateFormatError, match="mission: mode 'dream' is unknown"):
+        World(tmp_path, config())
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
