@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import hmac
 import json
+import re
 import struct
 
 import pytest
@@ -118,3 +119,39 @@ def test_kernels_for_another_machine_or_software_are_refused(change, said):
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(BundleError, match=r"absent\.bundle: No such file"):
         load(tmp_path / "absent.bundle", KEYS)
+
+
+def reshaped(**changes):
+    """A sealed bundle with some fields of its manifest replaced, and no file in it."""
+    fields = {**json.loads(DATA[12 : DATA.index(b"}") + 1]), "files": [], **changes}
+    return sealed(json.dumps(fields).encode())
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (reshaped(), "holds no kernels.so"),
+        (reshaped(machine=7), "a field that must be text is not"),
+        (reshaped(needs="avx2"), "a field that must be text is not"),
+        (reshaped(files=[["f", 0, ""]] * 17), "files must be a list of at most 16"),
+        (reshaped(files={}), "files must be a list of at most 16"),
+        (DATA[:4] + b"\x09\x00" + DATA[6:], "bundle format 9, this version of swath reads 1"),
+        (reshaped() + b"\0" * 3, "the seal is wrong"),
+        (sealed(json.dumps({**json.loads(DATA[12 : DATA.index(b"}") + 1]), "files": []}).encode(), b"abc"), "3 bytes"),
+    ],
+)
+def test_a_bundle_of_another_shape_is_refused_with_what_is_wrong(data, said):
+    with pytest.raises(BundleError, match=re.escape(said)):
+        parse(data, KEYS)
+
+
+def test_what_a_processor_can_do_is_what_linux_says_of_it(monkeypatch):
+    class Aarch64:
+        def getauxval(self, which):
+            return (1 << 20 | 1 << 1) if which == 16 else 0  # AT_HWCAP: dot products, and SIMD
+
+    monkeypatch.setattr("flight.processor.ctypes.CDLL", lambda name: Aarch64())
+    monkeypatch.setattr("flight.processor.platform.machine", lambda: "aarch64")
+    assert features() == {"asimd", "asimddp"}
+    monkeypatch.setattr("flight.processor.platform.machine", lambda: "riscv64")
+    assert features() == set()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flight.encoder import runtimes
+from flight.encoder import EncoderError, runtimes
 from flight.link import parcel
 from flight.link.events import TelemetryReceived
 from flight.link.packet import FileKind
@@ -298,3 +298,21 @@ def test_embedding_a_chip_takes_its_mission_time(tmp_path: Path, encoders: list[
         return world.t - started
 
     assert took("with", encoders[0]) > 2.5 * took("without")
+
+
+def test_a_runtime_that_is_installed_and_does_not_start_says_why(monkeypatch):
+    def broken(data):
+        raise ImportError("made for another numpy")
+
+    monkeypatch.setattr(runtimes, "installed", lambda: [runtimes.LITERT])
+    monkeypatch.setattr(runtimes, "_litert", broken)
+    with pytest.raises(EncoderError, match="litert: made for another numpy"):
+        runtimes.start("tflite", b"")
+
+
+def test_a_runtime_that_does_not_exist_or_is_not_allowed_is_named_with_what_would_do(monkeypatch):
+    with pytest.raises(EncoderError, match=r"encoder\.runtime: 'torch' is unknown; known are auto, litert"):
+        runtimes.start("tflite", b"", "torch")
+    monkeypatch.setattr(runtimes, "installed", lambda: [runtimes.ONNX_RUNTIME])
+    with pytest.raises(EncoderError, match=r"in the format onnx needs onnxruntime, and encoder\.runtime is 'litert'"):
+        runtimes.start("onnx", b"", runtimes.LITERT)
