@@ -42,7 +42,7 @@ def start(form: str, data: bytes, wanted: str = AUTO) -> tuple[Run, str]:
     if not names:
         extras = " or ".join(f"pip install '.[{_EXTRAS[name]}]'" for name in able) + " in swath's checkout"
         why = f"encoder.runtime is {wanted!r}" if set(able) & set(here) else "none is installed"
-        raise MissingRuntimeError(f"an encoder in the format {form} needs {' or '.join(able)}, and {why}: {extras}")
+        raise MissingRuntimeError(f"format {form} needs {' or '.join(able)}, and {why}: {extras}")
     opened = {LITERT: _litert, ONNX_RUNTIME: _onnxruntime, TFLITE: _tflite}
     failures = list[str]()
     for name in names:

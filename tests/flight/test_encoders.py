@@ -314,5 +314,5 @@ def test_a_runtime_that_does_not_exist_or_is_not_allowed_is_named_with_what_woul
     with pytest.raises(EncoderError, match=r"encoder\.runtime: 'torch' is unknown; known are auto, litert"):
         runtimes.start("tflite", b"", "torch")
     monkeypatch.setattr(runtimes, "installed", lambda: [runtimes.ONNX_RUNTIME])
-    with pytest.raises(EncoderError, match=r"in the format onnx needs onnxruntime, and encoder\.runtime is 'litert'"):
+    with pytest.raises(EncoderError, match=r"format onnx needs onnxruntime, and encoder\.runtime is 'litert'"):
         runtimes.start("onnx", b"", runtimes.LITERT)
