@@ -297,3 +297,45 @@ def test_a_product_that_the_link_refuses_is_made_again_later_or_smaller_and_none
     assert refused and world.t >= refused[0] + least_s
     assert not np.isnan(world.received(1)).any()
     assert max(len(each.cells) for each in world.products.values() if each.block == 1) == most_chips
+
+
+class Mute(SimDisk):
+    """A disk that takes writes, and may not say how much room it has."""
+
+    mute = False
+
+    def free_bytes(self):
+        if self.mute:
+            raise OSError(5, "Input/output error")
+        return super().free_bytes()
+
+    def write(self, name, data, at=0):
+        mute, self.mute = self.mute, False
+        try:
+            super().write(name, data, at)
+        finally:
+            self.mute = mute
+
+
+def test_chips_wait_while_the_disk_does_not_say_how_much_room_it_has():
+    disk = Mute()
+    world = World(disk)
+    disk.mute = True
+    world.contact()
+    world.image()
+    world.upload(region_file(), label_file())
+    world.run(100.0)
+    assert world.flight.payload.progress.chips == 0 and world.flight.payload.task_id == 1
+    assert world.command("ping", echo=1) == ("executed", "")
+    disk.mute = False
+    world.settle()
+    assert world.flight.payload.progress.chips == len(EARTH.chips)
+
+
+def test_a_checkpoint_of_another_learner_is_told_and_not_used():
+    disk = SimDisk()
+    flown(disk)
+    world = World(disk, config("downconv"))
+    (told,) = [each.values for each in world.flight.log.recent if each.name == "record-damaged"]
+    assert (told["record"], told["reason"]) == ("checkpoint", "learner moments, configured is downconv")
+    assert world.flight.payload.learner.name == "downconv" and world.flight.payload.task_id == 1

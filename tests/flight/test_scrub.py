@@ -271,6 +271,26 @@ def test_training_that_diverges_once_goes_back_to_the_checkpoint_and_ends_as_if_
     assert [told["then"] for told in world.told("training-rolled-back")] == ["again"]
 
 
+def test_training_that_fails_in_its_arithmetic_goes_back_to_the_checkpoint_as_well(monkeypatch, undisturbed):
+    world = World(SimDisk(), config(**SLOW))
+    kind, failed = type(world.flight.payload.learner), []
+    train = kind.train
+
+    def singular(learner, steps):
+        if not failed:
+            failed.append(steps)
+            raise np.linalg.LinAlgError("Singular matrix")
+        return train(learner, steps)
+
+    monkeypatch.setattr(kind, "train", singular)
+    world.begin()
+    world.settle()
+    complete(world, undisturbed["moments"])
+    assert [(told["part"], told["then"]) for told in world.told("training-rolled-back")] == [
+        ("Singular matrix", "again")
+    ]
+
+
 def test_training_that_diverges_twice_waits_for_other_labels_and_flight_stays_commandable(monkeypatch):
     world = flown(SimDisk())
     diverging(monkeypatch, world, 2)
