@@ -43,9 +43,8 @@ docs: $(VENV)/.docs
 
 coverage: $(VENV)/.dev
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest -n auto --dist worksteal
-	$(BIN)/python -m coverage combine --quiet
-	$(BIN)/python -m coverage report
+	$(BIN)/python -m coverage run -m pytest -n auto --dist worksteal; tests=$$?; \
+	$(BIN)/python -m coverage combine --quiet && $(BIN)/python -m coverage report && exit $$tests
 
 campaign: $(VENV)/.dev
 	$(BIN)/swath-sim campaign --missions 200 --jobs 2
