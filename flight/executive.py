@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from flight import encoders, housekeeping, mission_state, parameters
+from flight import encoder_slot, housekeeping, mission_state, parameters
 from flight.blackbox import Pulse, Unwatched
 from flight.caps import MemoryWatch
 from flight.commanding import Commanding
 from flight.config import FlightConfig, LinkConfig
 from flight.downlink import Downlink
-from flight.encoders import Encoders
+from flight.encoder_slot import EncoderSlot
 from flight.groups import Checkpoint, Chips, Decoding, Predicting, Scrubbing, Training
 from flight.ingest import ChipQueue
 from flight.integrity import DivergedError, MemoryFaultError
@@ -90,7 +90,7 @@ class Executive:
         self.power = Power(self)
         self.commanding = Commanding(self)
         self.scrub = Scrub(self)
-        self.encoders = Encoders(self, encoder_files)
+        self.encoder_slot = EncoderSlot(self, encoder_files)
 
     def step(self, t: float, inputs: Sequence[Message]) -> Step:
         """Take frames, chips and readings, finish and begin jobs, report, transmit."""
@@ -131,12 +131,12 @@ class Executive:
         state = mission_state.read(self.store)
         if state is not None:  # first, so that events carry the right time
             self.time.offset_s, self.time.times_set = state["time"]
-        slots = {parameters.SLOT: parameters.slot(self), encoders.SLOT: self.encoders.slot()}
+        slots = {parameters.SLOT: parameters.slot(self), encoder_slot.SLOT: self.encoder_slot.slot()}
         self.updates = Updates(slots, self.store, self.emit, self.backend.decoders)
         self.updates.start()
-        if not self.updates.active(encoders.SLOT):
-            self.encoders.start()
-        self.payload = Payload(self.config, self.store, self.emit, self.backend, self.encoders.current)
+        if not self.updates.active(encoder_slot.SLOT):
+            self.encoder_slot.start()
+        self.payload = Payload(self.config, self.store, self.emit, self.backend, self.encoder_slot.current)
         if state is None:
             self.endpoint = Endpoint("space", self.config.link, self.keys, _unused_number(self.t, self.config.link))
             task_id = self.payload.learner.task_id
@@ -289,7 +289,7 @@ class Executive:
         """Take the payload anew from the disk, as a restart does; the recorder sends again what came after."""
         old, self.payload = (
             self.payload,
-            Payload(self.config, self.store, self.emit, self.backend, self.encoders.current),
+            Payload(self.config, self.store, self.emit, self.backend, self.encoder_slot.current),
         )
         if old.task_id:
             self.payload.resume_task(old.task_id)

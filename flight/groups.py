@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flight.clock import wall_s
-from flight.encoders import PART
+from flight.encoder_slot import PART
 from flight.ingest import MAX_HEADER_BYTES, ChipQueue
 from flight.integrity import MemoryFaultError
 from flight.link.errors import LinkError, LinkFullError
@@ -74,7 +74,7 @@ class Checkpoint(PayloadGroup):
         MemoryFaultError if the encoder that chips were seen through has changed by itself.
         """
         payload = self.flight.payload
-        if self.flight.encoders.damaged():
+        if self.flight.encoder_slot.damaged():
             raise MemoryFaultError(PART)
         payload.progress.next_number = self.flight.queue.first_number
         try:

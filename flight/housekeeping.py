@@ -89,7 +89,7 @@ def rates(executive: Executive) -> list[dict[str, Any]]:
 
 def _encoder(executive: Executive) -> dict[str, str] | None:
     """The encoder that chips are seen through; None without one."""
-    used = executive.encoders.current
+    used = executive.encoder_slot.current
     if used is None or executive.payload.encoder is None:
         return None
     header = used.file.header

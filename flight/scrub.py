@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from flight.clock import cpu_s
-from flight.encoders import PART
+from flight.encoder_slot import PART
 from flight.integrity import MemoryFaultError
 from flight.step import NEVER
 from flight.store import StoreError
@@ -68,7 +68,7 @@ class Scrub:
         self._look_at_kernels()
         if part := self.flight.payload.guard.broken() or self.flight.payload.guard.sweep(SLICES):
             self.repair(part)
-        elif self.flight.encoders.damaged():
+        elif self.flight.encoder_slot.damaged():
             self.repair(PART)
         else:
             self._repairs = 0
@@ -97,7 +97,7 @@ class Scrub:
         self._repairs += 1
         if self._repairs > MAX_REPAIRS:
             raise MemoryFaultError(part)
-        self.flight.encoders.reopen()
+        self.flight.encoder_slot.reopen()
         self.flight.renew_payload()
         self.flight.emit("memory-repaired", part=short(part))
 

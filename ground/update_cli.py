@@ -11,7 +11,7 @@ import typer
 from flight import parameters
 from flight.config import FlightConfig
 from flight.encoder import EncoderError, EncoderFile
-from flight.encoders import limits
+from flight.encoder_slot import limits
 from flight.link import parcel
 from flight.link.pack import CodecError
 from flight.updates import UpdateError

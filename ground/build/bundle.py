@@ -13,7 +13,7 @@ from flight import __version__, service
 from flight.bundle import CONFIG, ENCODER, HEADER, LIBRARY, UNIT, Manifest, pack
 from flight.config import FlightConfig, load
 from flight.encoder import EncoderError, EncoderFile
-from flight.encoders import limits
+from flight.encoder_slot import limits
 from flight.kernels.registry import abi, header
 from flight.link.keys import KeyRing
 from ground.build import BuildError

@@ -36,7 +36,7 @@ def learns_with(config: FlightConfig) -> bool:
     return LEARNERS[config.learner.name].takes_encoder
 
 
-class Encoders:
+class EncoderSlot:
     """The encoder of an executive.
 
     `released` are the contents of the files that flight was started with: one and the same encoder in several formats,

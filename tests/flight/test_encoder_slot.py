@@ -82,7 +82,7 @@ def test_chips_are_seen_through_the_encoder_that_flight_is_started_with(
     (loaded,) = told(world, "encoder-loaded")
     assert loaded["digest"] == digest(encoders[0]) and loaded["runtime"].startswith("litert")
     assert told(world, "housekeeping")[-1]["encoder_digest"] == digest(encoders[0])
-    assert world.flight.payload.learner.encoder is world.flight.encoders.current
+    assert world.flight.payload.learner.encoder is world.flight.encoder_slot.current
     assert world.flight.report()["encoder"]["precision"] == "int8"
     assert sum(len(each.cells) for each in world.products.values() if each.block == 1) == len(EARTH.chips)
     without = flown(tmp_path / "without", learner=learner)
@@ -136,12 +136,12 @@ def test_a_flipped_bit_in_what_the_encoder_holds_is_repaired_from_its_file(
     part: str, tmp_path: Path, encoders: list[bytes]
 ) -> None:
     world = flown(tmp_path, encoders[0])
-    weights, right = world.weights(), getattr(world.flight.encoders.current, part).copy()
-    getattr(world.flight.encoders.current, part).view(np.uint8)[3] ^= 64
+    weights, right = world.weights(), getattr(world.flight.encoder_slot.current, part).copy()
+    getattr(world.flight.encoder_slot.current, part).view(np.uint8)[3] ^= 64
     world.run(world.config.executive.scrub_s)
     (repaired,) = told(world, "memory-repaired")
     assert repaired["part"] == f"learner.encoder.{part}"
-    np.testing.assert_array_equal(getattr(world.flight.encoders.current, part), right)
+    np.testing.assert_array_equal(getattr(world.flight.encoder_slot.current, part), right)
     world.upload(label_file(1, version=2, share=0.5), label_file(1, version=3))
     world.settle()
     assert world.weights() == weights and len(told(world, "memory-repaired")) == 1
@@ -259,7 +259,7 @@ def test_an_encoder_that_changes_by_itself_is_started_anew_and_costs_no_bit_of_t
     world.upload(region_file(), label_file())
     world.image(*(make_chip(i) for i in range(20)))
     world.settle()
-    encoder = world.flight.encoders.current
+    encoder = world.flight.encoder_slot.current
     run = encoder._run
     encoder._run = lambda chip: run(chip) + np.float32(0.5)
     world.image(*(make_chip(i) for i in range(20, len(EARTH.chips))))
@@ -277,7 +277,7 @@ def test_a_runtime_that_fails_in_the_middle_is_started_anew(tmp_path: Path, enco
     def fail(chip: object) -> None:
         raise RuntimeError("out of arena")
 
-    world.flight.encoders.current._run = fail
+    world.flight.encoder_slot.current._run = fail
     world.image()
     world.settle()
     repaired = [event for event in world.flight.log.recent if event.name == "memory-repaired"]
