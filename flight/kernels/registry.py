@@ -93,7 +93,7 @@ class Kernel:
 
 # What the processor must do the same as any other (see `flight.kernels.native.arithmetic`), and what it can do at most.
 MACHINE = (
-    Kernel("arithmetic", "native.arithmetic", "const float *x, float *y, int64 n"),
+    Kernel("arithmetic", "native.arithmetic", "const float *x, float *y, int64 n", rare=True),
     Kernel("fma_chains", "native.limits", "float *y, float factor, float addend, int64 chains, int64 n"),
     Kernel("triad", "native.limits", "float *a, const float *b, const float *c, float factor, int64 n"),
 )
@@ -210,7 +210,7 @@ NETWORKS = (
 _EMBEDDING = "const float *z, const float *weights, const float *offset"
 _CELLS = "int64 n, int64 n_features, int64 n_units, int64 padded"
 STATISTICS = (
-    Kernel("embed", "native.features", f"{_EMBEDDING}, float *phi, float *work, {_CELLS}"),
+    Kernel("embed", "native.features", f"{_EMBEDDING}, float *phi, float *work, {_CELLS}", rare=True),
     Kernel("logarithms", "native.features", "float *x, int64 n", rare=True),
     Kernel(
         "absorb",
@@ -221,6 +221,7 @@ STATISTICS = (
         "float *work, float *mean, double *cells, int64 n, int64 rows, int64 cols, int64 bands, int64 n_places, "
         "int64 grid_width, int64 n_windows, int64 raw, int64 n_features, int64 n_units, int64 padded, "
         "int64 n_members, int64 n_sums",
+        rare=True,
     ),
 )
 _SIZES = "int64 m, int64 n, int64 depth"

@@ -17,7 +17,7 @@ from flight.learn.lattice import Lattice
 
 _BLOCK_CELLS = 49  # rows of working space that the kernels of embeddings take
 _LATTICE_CELLS = 16  # of a chip, that the covariance sees
-_OCTET, _TILE = 8, 32  # what windows of cells, and the units of an embedding, are padded to
+_LANES, _TILE = 16, 32  # of a vector, and what the units of an embedding are padded to
 _CHIPS, _CLASSES = 4, 4  # that the kernels of the head take at a time
 
 
@@ -36,12 +36,12 @@ class CompiledEmbedding(Embedding):
         self._offset = aligned.zeros(self._width)
         self._offset[:n_units] = self._a
         self._windows = np.array(features.windows, np.int64)
-        lanes = -(-(2 * bands + 1) // _OCTET) * _OCTET
+        line = whole(features.cols)
         self._ints = aligned.empty(
-            lanes * (features.rows + 2) * features.cols + 4 * features.cols * (2 * bands + 3), np.int32
+            (features.rows + 2) * (2 * bands + 1) * line + 5 * (4 * bands * features.cols + _LANES) + _LANES, np.int32
         )
-        self._floats = aligned.empty((2 * bands + 1) * whole(features.cols))
-        self._z = aligned.empty((features.n_cells, k))
+        self._floats = aligned.empty((bands + 1) * line)
+        self._z = aligned.empty(features.n_cells * k + _LANES)[:-_LANES].reshape(features.n_cells, k)
         self._work = aligned.empty((_BLOCK_CELLS, self._width))
         self._cells = aligned.empty((_LATTICE_CELLS + 1, self.n_out + 1), np.float64)
 

@@ -28,7 +28,7 @@ _RANGE = 8 * CELL
 _ONE = 1 << 20
 _NUGGET = _ONE // 50
 _ROUGH_ONE = 1 << 34
-_BATCH = 2048  # rows at a time, where each takes much memory
+_BATCH = 128  # rows at a time, where each takes much memory
 _FAR = (1 << 27) - 1
 _NONE = np.iinfo(np.int64).max
 

@@ -30,6 +30,8 @@ _KEPT = 8  # texts, of some 10 MB
 # Numba counts references to arrays. Those of kernels have no owner: they are made of pointers, and what allocates does
 # not pass the check of symbols. So there is nothing to count.
 _COUNTING = re.compile(r"(define [^\n]*@NRT_(?:incref|decref)\(ptr %[^\n]*\{\n).*?\n\}", re.DOTALL)
+# Numba keeps what an entry point calls apart from it; nothing here unwinds.
+_APART = re.compile(r"^(attributes #\d+ = \{.*)\bnoinline\b", re.MULTILINE)
 
 
 def intermediate(wide: bool = False) -> str:
@@ -69,7 +71,8 @@ def _write(out: Path) -> None:
         if not each.is_declaration:
             each.linkage = "external" if each.name in exported else "internal"
     whole.verify()
-    out.write_text(_COUNTING.sub(r"\1  ret void\n}", str(whole)), encoding="utf-8")
+    text = _APART.sub(r"\1nounwind", _COUNTING.sub(r"\1  ret void\n}", str(whole)))
+    out.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

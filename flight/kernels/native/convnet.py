@@ -42,7 +42,7 @@ def convnet_fold(W1: Any, b1: Any, W2: Any, P: Any, whitened: int, dims: Any, pa
         for j in range(n_hidden):
             plain[i * h + j] = W1[i * n_hidden + j]
     if whitened:
-        gemm_add(P, k, 1, plain, h, packed, h, k, h, k, packed)
+        gemm_add(P, k, 1, plain, h, packed, h, k, h, k)
     for j in range(n_hidden):
         packed[k * h + j] = b1[j]
         for c in range(n_classes):
@@ -63,7 +63,7 @@ def convnet_unfold(
         for i in range(0, size, LANES):
             store(gradients, i, load(gradients, i) + load(gradients, shard * size + i))
     clear(scratch, 0, k * h)
-    gemm_add(P, 1, k, gradients, h, scratch, h, k, h, k, gradients)
+    gemm_add(P, 1, k, gradients, h, scratch, h, k, h, k)
     for i in range(k):
         for j in range(n_hidden):
             W1[i * n_hidden + j] = scratch[i * h + j]
@@ -170,11 +170,11 @@ def _chip_back(
     for i in range(0, n, _BLOCK):
         block = min(_BLOCK, n - i)
         H, d = at(hidden, (q * row + i) * h), at(cells, i)
-        gemm_add(d, row, 1, H, h, d_V, h, classes, h, block, d_V)
+        gemm_add(d, row, 1, H, h, d_V, h, classes, h, block)
         gemm_gate(d, 1, row, V, h, H, h, block, h, n_classes, factor)
         add_rows(H, block, h, d_b)
         gather(chip, at(own, i), block, shape, shift, x)
-        gemm_add(x, 1, k, H, h, gradient, h, k, h, block, gradient)
+        gemm_add(x, 1, k, H, h, gradient, h, k, h, block)
 
 
 @helper

@@ -10,12 +10,13 @@ import math
 from typing import Any
 
 from flight.kernels.native.gemm import gemm_relu
-from flight.kernels.native.language import carray, f4, fma, helper
-from flight.kernels.native.vector import LANES, at, load, splat, store, vlog
+from flight.kernels.native.integers import apart, load_ints, load_octets, nothing, store_ints
+from flight.kernels.native.language import f4, fma, helper, inlined
+from flight.kernels.native.patches import add_rows, clear, copy, padded
+from flight.kernels.native.vector import LANES, at, load, load_bytes, splat, store, vlog
 
 _CELL = 4
 _BLOCK = 48  # cells whose units are in work at a time
-_OCTET = 8
 _LEVEL, _LEVEL_SCALE = f4(-2.0), f4(1.0 / 50.0)  # (x - 100) / 50
 _DEEP, _STEEP = f4(2.0), f4(1.5)  # (log(1 + std) - 2), (log(1 + gradient) - 1.5) / 0.8
 _STEEP_SCALE = f4(1.0 / 0.8)
@@ -23,50 +24,30 @@ _STEEP_SCALE = f4(1.0 / 0.8)
 
 @helper
 def features_of(
-    pixels: Any,
-    windows: Any,
-    z: Any,
-    ints: Any,
-    floats: Any,
-    rows: int,
-    cols: int,
-    bands: int,
-    n_windows: int,
-    raw: int,
-    n_features: int,
-) -> None:
+    pixels: Any, windows: Any, z: Any, ints: Any, floats: Any, rows: int, cols: int, bands: int, n_windows: int,
+    raw: int, n_features: int,
+) -> None:  # fmt: skip
     """Write features of the cells of `pixels` (4 rows, 4 cols * bands) to the first columns of `z`.
 
     `z` is (rows * cols, n_features). `windows` are widths in cells, odd; with `raw` the pixels of a cell come first.
-    `ints` and `floats` are scratch, see `flight.kernels.native.moments.absorb`.
+    `ints` and `floats` are scratch, see `flight.kernels.native.moments.absorb`: sums of rows of cells, those around a
+    row, those around its cells, and sums of a row of pixels. A row of sums has a line for each band, one for each
+    band's squares and one for gradients, and cells lie along lines, which are whole vectors.
     """
-    lanes = (2 * bands + _OCTET) // _OCTET * _OCTET
-    n_raw = _CELL * _CELL * bands * raw
-    out = carray(z, (rows, cols, n_features))
-    wide = lanes * cols
-    sums, column, box = (
-        carray(ints, (rows, wide)), carray(at(ints, rows * wide), wide), carray(at(ints, (rows + 1) * wide), wide)
-    )  # fmt: skip
-    scratch = carray(at(ints, (rows + 2) * wide), _CELL * cols * (2 * bands + 3))
-    _sum_cells(pixels, sums, scratch, rows, cols, bands, lanes)
+    lanes = padded(cols)
+    wide = (2 * bands + 1) * lanes
+    column, box = at(ints, rows * wide), at(ints, (rows + 1) * wide)
+    _sum_cells(pixels, ints, at(ints, (rows + 2) * wide), rows, cols, bands)
+    first = 0
     if raw == 1:
-        _copy_pixels(pixels, out, rows, cols, bands)
-    width = carray(windows, n_windows)
+        _copy_pixels(pixels, z, rows, cols, bands, n_features)
+        first = _CELL * _CELL * bands
     for w in range(n_windows):
         for r in range(rows):
-            _slide_down(sums, column, r, width[w], rows, wide)
-            _slide_across(column, box, width[w], cols, lanes)
-            _statistics(
-                box,
-                at(ints, (rows + 2) * wide),
-                floats,
-                out[r],
-                n_raw + w * (2 * bands + 1),
-                width[w],
-                cols,
-                bands,
-                lanes,
-            )
+            _slide_down(ints, column, r, windows[w], rows, wide)
+            _slide_across(column, box, windows[w], cols, 2 * bands + 1, lanes)
+            _statistics(box, floats, at(z, r * cols * n_features + first), windows[w], cols, bands, n_features)
+        first += 2 * bands + 1
 
 
 @helper
@@ -75,14 +56,18 @@ def spread_over_cells(codes: Any, unit: Any, low: Any, place: Any, z: Any, n: in
 
     That of cell i is code `place[i]` of `codes` (places, width), times `unit` (width,), plus `low` (width,).
     """
-    out = carray(z, (n, n_features))
     for i in range(n):
-        row, code = out[i], codes[place[i]]
-        for j in range(width):
-            row[n_features - width + j] = f4(code[j]) * unit[j] + low[j]
+        code, out = at(codes, place[i] * width), at(z, (i + 1) * n_features - width)
+        j = 0
+        while j + LANES <= width:
+            store(out, j, load_bytes(code, j) * load(unit, j) + load(low, j))
+            j += LANES
+        while j < width:
+            out[j] = f4(code[j]) * unit[j] + low[j]
+            j += 1
 
 
-@helper
+@inlined
 def _mirrored(i: int, n: int) -> int:
     """Place `i` of n, mirrored at the ends as often as it takes; i is from -2 n on."""
     i = (i + 4 * n) % (2 * n)
@@ -90,141 +75,137 @@ def _mirrored(i: int, n: int) -> int:
 
 
 @helper
-def _slide_down(sums: Any, column: Any, r: int, width: int, rows: int, n: int) -> None:
+def _slide_down(sums: Any, column: Any, r: int, width: int, rows: int, wide: int) -> None:
     """Sums of `width` rows of cells around row r, from those around row r - 1."""
     half = width // 2
-    if r == 0:
-        for j in range(n):
-            column[j] = 0
-        for step in range(-half, half + 1):
-            row = sums[_mirrored(step, rows)]
-            for j in range(n):
-                column[j] += row[j]
-    else:
-        new, old = sums[_mirrored(r + half, rows)], sums[_mirrored(r - 1 - half, rows)]
-        for j in range(n):
-            column[j] += new[j] - old[j]
+    new, old = _mirrored(r + half, rows) * wide, _mirrored(r - 1 - half, rows) * wide
+    for j in range(0, wide, LANES):
+        if r == 0:
+            whole = nothing()
+            for step in range(-half, half + 1):
+                whole = whole + load_ints(sums, _mirrored(step, rows) * wide + j)
+        else:
+            whole = load_ints(column, j) + load_ints(sums, new + j) - load_ints(sums, old + j)
+        store_ints(column, j, whole)
 
 
 @helper
-def _slide_across(column: Any, box: Any, width: int, cols: int, lanes: int) -> None:
+def _slide_across(column: Any, box: Any, width: int, cols: int, lines: int, lanes: int) -> None:
     """Sums of `width` neighbours around each cell of a row."""
     half = width // 2
-    for j in range(lanes):
-        box[j] = 0
-    for step in range(-half, half + 1):
-        first = _mirrored(step, cols) * lanes
-        for j in range(lanes):
-            box[j] += column[first + j]
+    for line in range(lines):
+        whole, here = 0, line * lanes
+        for step in range(-half, half + 1):
+            whole += column[here + _mirrored(step, cols)]
+        box[here] = whole
     for c in range(1, cols):
-        new, old = _mirrored(c + half, cols) * lanes, _mirrored(c - 1 - half, cols) * lanes
-        here = c * lanes
-        for j in range(lanes):
-            box[here + j] = box[here - lanes + j] + column[new + j] - column[old + j]
+        new, old = _mirrored(c + half, cols), _mirrored(c - 1 - half, cols)
+        for line in range(lines):
+            here = line * lanes
+            box[here + c] = box[here + c - 1] + column[here + new] - column[here + old]
 
 
 @helper
-def _statistics(
-    box: Any, ints: Any, floats: Any, out: Any, first: int, width: int, cols: int, bands: int, lanes: int
-) -> None:
-    """Levels, deviations and gradient of a row of cells to columns `first` on of `out` (cols, features)."""
-    padded = (cols + LANES - 1) // LANES * LANES
-    line, sums = carray(floats, (2 * bands + 1, padded)), carray(ints, (2 * bands + 1, cols))
-    n_px = _CELL * _CELL * width * width
+def _statistics(box: Any, floats: Any, out: Any, width: int, cols: int, bands: int, n_features: int) -> None:
+    """Levels, deviations and gradient of a row of cells to the first columns of `out` (cols, n_features)."""
+    lanes, n_px = padded(cols), _CELL * _CELL * width * width
     share, level, steep = f4(1.0 / n_px), f4(1.0 / (50.0 * n_px)), f4(1.0 / (2.0 * bands * n_px))
-    for j in range(2 * bands + 1):
-        for c in range(cols):
-            sums[j, c] = box[c * lanes + j]
     for b in range(bands):
-        totals, squares, levels, spreads = sums[b], sums[bands + b], line[b], line[bands + b]
+        totals, squares, spreads = at(box, b * lanes), at(box, (bands + b) * lanes), at(floats, b * lanes)
         for c in range(cols):
             total, square = int(totals[c]), int(squares[c])
-            levels[c] = fma(f4(total), level, _LEVEL)
+            out[c * n_features + b] = fma(f4(total), level, _LEVEL)
             spreads[c] = fma(f4(math.sqrt(f4(n_px * square - total * total))), share, f4(1.0))
+    gradients, steeps = at(box, 2 * bands * lanes), at(floats, bands * lanes)
     for c in range(cols):
-        line[2 * bands, c] = fma(f4(sums[2 * bands, c]), steep, f4(1.0))
-    for c in range(cols, padded):
-        for j in range(bands, 2 * bands + 1):
-            line[j, c] = f4(1.0)
-    for j in range(bands, 2 * bands + 1):
-        for c in range(0, padded, LANES):
-            here = j * padded + c
-            if j < 2 * bands:
-                store(floats, here, vlog(load(floats, here)) - splat(_DEEP))
-            else:
-                store(floats, here, (vlog(load(floats, here)) - splat(_STEEP)) * splat(_STEEP_SCALE))
-    for c in range(cols):
-        for j in range(2 * bands + 1):
-            out[c, first + j] = line[j, c]
-
-
-@helper
-def _sum_cells(pixels: Any, sums: Any, scratch: Any, rows: int, cols: int, bands: int, lanes: int) -> None:
-    """Sums of each band, of its squares, and of gradients of the sum of bands, of each cell."""
-    n, width = cols * _CELL * bands, cols * _CELL
-    level, square, grey, below, steep = (
-        scratch[:n], scratch[n : 2 * n], scratch[2 * n : 2 * n + width], scratch[2 * n + width : 2 * n + 2 * width],
-        scratch[2 * n + 2 * width :],
-    )  # fmt: skip
-    _sum_bands(pixels[0], grey, width, bands)
-    for r in range(rows):
-        for j in range(n):
-            level[j], square[j] = 0, 0
-        for j in range(width):
-            steep[j] = 0
-        for y in range(r * _CELL, r * _CELL + _CELL):
-            line = pixels[y]
-            for j in range(n):
-                value = int(line[j])
-                level[j] += value
-                square[j] += value * value
-            for x in range(width - 1):
-                steep[x] += abs(grey[x + 1] - grey[x])
-            if y + 1 < rows * _CELL:
-                _sum_bands(pixels[y + 1], below, width, bands)
-                for x in range(width):
-                    steep[x] += abs(below[x] - grey[x])
-                    grey[x] = below[x]
-        _gather(level, square, steep, sums[r], cols, bands, lanes)
-
-
-@helper
-def _sum_bands(line: Any, grey: Any, width: int, bands: int) -> None:
-    if bands == 3:  # for which compilers know what to do
-        for x in range(width):
-            grey[x] = int(line[3 * x]) + int(line[3 * x + 1]) + int(line[3 * x + 2])
-    else:
-        for x in range(width):
-            grey[x] = 0
-        for b in range(bands):
-            for x in range(width):
-                grey[x] += int(line[x * bands + b])
-
-
-@helper
-def _gather(level: Any, square: Any, steep: Any, sums: Any, cols: int, bands: int, lanes: int) -> None:
-    """Sums over the four columns of each cell."""
-    for c in range(cols):
-        here, pixel = c * lanes, c * _CELL * bands
-        for b in range(bands):
-            i, j, k, m = pixel + b, pixel + bands + b, pixel + 2 * bands + b, pixel + 3 * bands + b
-            sums[here + b] = (level[i] + level[j]) + (level[k] + level[m])
-            sums[here + bands + b] = (square[i] + square[j]) + (square[k] + square[m])
-        x = c * _CELL
-        sums[here + 2 * bands] = (steep[x] + steep[x + 1]) + (steep[x + 2] + steep[x + 3])
-        for j in range(2 * bands + 1, lanes):
-            sums[here + j] = 0
-
-
-@helper
-def _copy_pixels(pixels: Any, out: Any, rows: int, cols: int, bands: int) -> None:
-    """The raw values of each cell, row by row."""
-    n = _CELL * bands
-    for r in range(rows):
+        steeps[c] = fma(f4(gradients[c]), steep, f4(1.0))
+    for j in range(0, (bands + 1) * lanes, LANES):  # of lanes beyond the cells as well, which nobody reads
+        logs = vlog(load(floats, j))
+        store(floats, j, logs - splat(_DEEP) if j < bands * lanes else (logs - splat(_STEEP)) * splat(_STEEP_SCALE))
+    for j in range(bands + 1):
         for c in range(cols):
+            out[c * n_features + bands + j] = floats[j * lanes + c]
+
+
+@helper
+def _sum_cells(pixels: Any, sums: Any, scratch: Any, rows: int, cols: int, bands: int) -> None:
+    """Sums of each band, of its squares, and of gradients of the sum of bands, of each cell.
+
+    A row of pixels has at least 16 bytes more than a pixel less one; the last vector of a row overlaps that before it.
+    """
+    n, lanes = cols * _CELL * bands, padded(cols)
+    wide, length = (2 * bands + 1) * lanes, n + LANES
+    level, square, steep = scratch, at(scratch, length), at(scratch, 2 * length)
+    grey, below = at(scratch, 3 * length), at(scratch, 4 * length)
+    _sum_bands(pixels, grey, n, bands)
+    for r in range(rows):
+        line = at(pixels, r * _CELL * n)
+        for j in range(0, n, LANES):
+            here = min(j, n - LANES)
+            whole, squares = nothing(), nothing()
             for y in range(_CELL):
-                for j in range(n):
-                    out[r, c, y * n + j] = (f4(pixels[r * _CELL + y, c * n + j]) - f4(100.0)) * _LEVEL_SCALE
+                value = load_octets(line, y * n + here)
+                whole, squares = whole + value, squares + value * value
+            store_ints(level, here, whole)
+            store_ints(square, here, squares)
+            store_ints(steep, j, nothing())
+        for y in range(1, _CELL + 1):
+            under = grey
+            if r * _CELL + y < rows * _CELL:
+                under = below
+                _sum_bands(at(line, y * n), below, n, bands)
+            for j in range(0, n, LANES):
+                value = load_ints(grey, j)
+                change = apart(load_ints(grey, j + bands), value) + apart(load_ints(under, j), value)
+                store_ints(steep, j, load_ints(steep, j) + change)
+            grey, below = below, grey
+        row = at(sums, r * wide)
+        for b in range(bands):
+            _gather(at(level, b), at(row, b * lanes), cols, bands)
+            _gather(at(square, b), at(row, (bands + b) * lanes), cols, bands)
+        _gather(steep, at(row, 2 * bands * lanes), cols, bands)
+
+
+@helper
+def _sum_bands(line: Any, grey: Any, n: int, bands: int) -> None:
+    """Sums of `bands` neighbours in a row of `n` bytes: of a pixel where one begins, of no use elsewhere.
+
+    Of a pixel beyond the row there is that of the last one.
+    """
+    for j in range(0, n - bands + 1, LANES):
+        here = min(j, n - bands + 1 - LANES)
+        whole = nothing()
+        for b in range(bands):
+            whole = whole + load_octets(line, here + b)
+        store_ints(grey, here, whole)
+    grey[n] = grey[n - bands]
+
+
+@helper
+def _gather(line: Any, sums: Any, cols: int, bands: int) -> None:
+    """Sums over the four columns of each cell, of what is at the first place of each pixel."""
+    for c in range(cols):
+        x = c * _CELL * bands
+        sums[c] = (line[x] + line[x + bands]) + (line[x + 2 * bands] + line[x + 3 * bands])
+
+
+@helper
+def _copy_pixels(pixels: Any, z: Any, rows: int, cols: int, bands: int, n_features: int) -> None:
+    """The raw values of each cell, row by row, to the first columns of `z`.
+
+    Whole vectors are written: what is beyond the values of a cell is written after them.
+    """
+    run, n = _CELL * bands, _CELL * cols * bands
+    for i in range(rows * cols):
+        for y in range(_CELL):
+            first, to = (i // cols * _CELL + y) * n + i % cols * run, at(z, i * n_features + y * run)
+            from_ = at(pixels, first)
+            if first + padded(run) <= rows * _CELL * n:
+                for k in range(0, run, LANES):
+                    store(to, k, (load_bytes(from_, k) - splat(f4(100.0))) * splat(_LEVEL_SCALE))
+            else:  # the end of the chip: not a byte beyond it is read
+                for k in range(run):
+                    to[k] = (f4(from_[k]) - f4(100.0)) * _LEVEL_SCALE
 
 
 def embed(
@@ -235,18 +216,15 @@ def embed(
     `weights` (n_features, padded) and `offset` (padded,) hold zeros after column `n_units`, up to a multiple of
     32; `work` is (48, padded).
     """
-    x, out, units = (
-        carray(z, (n, n_features)), carray(phi, (n, n_units + n_features)), carray(work, (_BLOCK, padded))
-    )  # fmt: skip
+    n_out = n_units + n_features
     for start in range(0, n, _BLOCK):
         count = min(_BLOCK, n - start)
-        gemm_relu(at(z, start * n_features), n_features, 1, weights, padded, work, padded, count, padded, n_features,
-                  offset)  # fmt: skip
+        here = at(z, start * n_features)
+        gemm_relu(here, n_features, 1, weights, padded, work, padded, count, padded, n_features, offset)
         for i in range(count):
-            for j in range(n_units):
-                out[start + i, j] = units[i, j]
-            for j in range(n_features):
-                out[start + i, n_units + j] = x[start + i, j]
+            out = at(phi, (start + i) * n_out)
+            copy(at(work, i * padded), out, n_units)
+            copy(at(here, i * n_features), at(out, n_units), n_features)
 
 
 @helper
@@ -255,29 +233,22 @@ def mean_of(
 ) -> None:
     """Write the mean of the embeddings of `z` (n, n_features) to `mean`, cells added one after another.
 
-    `weights`, `offset` as in `embed`; `work` is (49, padded), padded at least n_features.
+    `weights`, `offset` as in `embed`; `work` is (49, padded), padded at least n_features; `z` is a vector longer than
+    it need be.
     """
-    x, out, units = carray(z, (n, n_features)), carray(mean, n_units + n_features), carray(work, (_BLOCK + 1, padded))
-    sums, share = units[_BLOCK], f4(1.0 / n)
-    for j in range(padded):
-        sums[j] = f4(0.0)
+    sums, share = at(work, _BLOCK * padded), f4(1.0 / n)
+    clear(sums, 0, padded)
     for start in range(0, n, _BLOCK):
         count = min(_BLOCK, n - start)
         gemm_relu(at(z, start * n_features), n_features, 1, weights, padded, work, padded, count, padded, n_features,
                   offset)  # fmt: skip
-        for i in range(count):
-            row = units[i]
-            for j in range(padded):
-                sums[j] += row[j]
+        add_rows(work, count, padded, sums)
     for j in range(n_units):
-        out[j] = sums[j] * share
+        mean[j] = sums[j] * share
+    clear(sums, 0, padded)
+    add_rows(z, n, n_features, sums)
     for j in range(n_features):
-        sums[j] = f4(0.0)
-    for i in range(n):
-        for j in range(n_features):
-            sums[j] += x[i, j]
-    for j in range(n_features):
-        out[n_units + j] = sums[j] * share
+        mean[n_units + j] = sums[j] * share
 
 
 def logarithms(x: Any, n: int) -> None:

@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 
 import numba
 import numpy as np
-from numba.extending import intrinsic, register_jitable
+from numba.core.registry import CPUDispatcher
+from numba.core.types.misc import unliteral
+from numba.extending import intrinsic
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -21,9 +23,19 @@ carray = numba.carray
 f4 = np.float32
 
 
+class _Once(CPUDispatcher):  # type: ignore[misc]
+    """A compiled function that takes no notice of which numbers its caller knows, as numba's others do."""
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        """See numba."""
+        known = {name: unliteral(kind) for name, kind in dict(kws).items()}
+        return super().get_call_template([unliteral(kind) for kind in args], known)
+
+
 def helper(function: Function) -> Function:
     """A function that kernels call: compiled once for all callers, whichever of its arguments are constants there."""
-    return register_jitable(**OPTIONS)(function)  # type: ignore[no-any-return]
+    options = {"nopython": True, "forceinline": False, **OPTIONS}  # else it would do as an inlined caller does
+    return _Once(function, targetoptions=options)
 
 
 def inlined(function: Function) -> Function:

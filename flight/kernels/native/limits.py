@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numba
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from flight.kernels.native.gemm import is_wide
 from flight.kernels.native.language import carray, fma
-from flight.kernels.native.vector import I64, LANES, float_p, fused, loaded, repeated, stored
+from flight.kernels.native.vector import I64, LANES, at, float_p, fused, loaded, repeated, stored
 
 _float, _int = numba.types.float32, numba.types.int64
+_WIDE, _NARROW, _FEW = 12, 6, 3
 
 
-def _chains(count: int) -> Any:
+def _chains(count: Callable[[Any], int]) -> Any:
     """`count` vectors, each multiplied and added to `n` times: as many chains as there are vectors, none in memory."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         y, factor, addend, n = arguments
         factors, addends = repeated(builder, factor), repeated(builder, addend)
-        places = [builder.gep(y, [I64(i * LANES)]) for i in range(count)]
+        places = [builder.gep(y, [I64(i * LANES)]) for i in range(count(context))]
         sums = [cgutils.alloca_once_value(builder, loaded(builder, place)) for place in places]
         with cgutils.for_range(builder, n, intp=I64):
             for total in sums:
@@ -35,21 +38,32 @@ def _chains(count: int) -> Any:
     return intrinsic(chains)
 
 
-_twelve, _six, _three = _chains(12), _chains(6), _chains(3)
+def _most(context: Any) -> int:
+    return _WIDE if is_wide(context) else _NARROW
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _many(typing: Any) -> Any:
+    return _int(), lambda context, builder, signature, arguments: I64(_most(context))
+
+
+_many_chains, _few_chains = _chains(_most), _chains(lambda context: _FEW)
 
 
 def fma_chains(y: Any, factor: float, addend: float, chains: int, n: int) -> None:
     """Do ``y = y * factor + addend`` `n` times to vectors `y` (chains, 16): 2 * 16 * chains * n operations.
 
     `chains` is 12 (for two units of 512 bits and a latency of 4), 6 (what 32 registers of 128 bits hold, or 16 of 256)
-    or 3 (16 of 128 bits): the machine's limit is the best of them.
+    or 3 (16 of 128 bits): the machine's limit is the best of them. So many at once are in work as the target is made
+    for, and of what is left three.
     """
-    if chains == 12:
-        _twelve(y, factor, addend, n)
-    elif chains == 6:
-        _six(y, factor, addend, n)
-    else:
-        _three(y, factor, addend, n)
+    first = 0
+    while first + _many() <= chains:
+        _many_chains(at(y, first * LANES), factor, addend, n)
+        first += _many()
+    while first < chains:
+        _few_chains(at(y, first * LANES), factor, addend, n)
+        first += _FEW
 
 
 def triad(a: Any, b: Any, c: Any, factor: float, n: int) -> None:

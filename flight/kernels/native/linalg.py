@@ -10,21 +10,48 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numba
+from numba.extending import intrinsic
+
 from flight.kernels.native.language import carray, fma64, helper
+from flight.kernels.native.real import EIGHT, fma8, load8, splat8, store8
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def start(typing: Any, array: Any) -> Any:
+    """The pointer to the first element of a contiguous array."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return context.make_array(signature.args[0])(context, builder, arguments[0]).data
+
+    return numba.types.CPointer(array.dtype)(array), generate
 
 
 @helper
 def add_four(out: Any, a: Any, b: Any, c: Any, d: Any, wa: float, wb: float, wc: float, wd: float) -> None:
     """``out += wa a + wb b + wc c + wd d``, of rows of one length."""
-    for j in range(len(out)):
-        out[j] = fma64(wd, d[j], fma64(wc, c[j], fma64(wb, b[j], fma64(wa, a[j], out[j]))))
+    sums, one, two, three, four = start(out), start(a), start(b), start(c), start(d)
+    j = 0
+    while j + EIGHT <= len(out):
+        part = fma8(splat8(wb), load8(two, j), fma8(splat8(wa), load8(one, j), load8(sums, j)))
+        store8(sums, j, fma8(splat8(wd), load8(four, j), fma8(splat8(wc), load8(three, j), part)))
+        j += EIGHT
+    while j < len(out):
+        sums[j] = fma64(wd, four[j], fma64(wc, three[j], fma64(wb, two[j], fma64(wa, one[j], sums[j]))))
+        j += 1
 
 
 @helper
 def add_one(out: Any, a: Any, wa: float) -> None:
     """``out += wa a``."""
-    for j in range(len(out)):
-        out[j] = fma64(wa, a[j], out[j])
+    sums, one = start(out), start(a)
+    j = 0
+    while j + EIGHT <= len(out):
+        store8(sums, j, fma8(splat8(wa), load8(one, j), load8(sums, j)))
+        j += EIGHT
+    while j < len(out):
+        sums[j] = fma64(wa, one[j], sums[j])
+        j += 1
 
 
 @helper

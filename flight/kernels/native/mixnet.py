@@ -139,9 +139,7 @@ def _forward(
         for i in range(padded):
             base[c, i] = first[c, i] + w[k, c]
             mean[c, i] = f4(0.0)
-    gemm_add(
-        at(floats, (k + 1) * columns), 1, columns, context, padded, d, padded, n_classes, padded, n_context, floats
-    )
+    gemm_add(at(floats, (k + 1) * columns), 1, columns, context, padded, d, padded, n_classes, padded, n_context)
     for i in range(n):
         here = at(q, i * columns * lanes)
         for v in range(0, lanes, LANES):

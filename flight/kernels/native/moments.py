@@ -4,15 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
+from llvmlite import ir
+
 from flight.kernels.native.features import features_of, mean_of, spread_over_cells
 from flight.kernels.native.gemm import gemm_relu
 from flight.kernels.native.language import carray, helper
 from flight.kernels.native.linalg import add_four
-from flight.kernels.native.vector import at
+from flight.kernels.native.patches import copy
+from flight.kernels.native.real import EIGHT, load8
+from flight.kernels.native.vector import I64, at, emits, f64x8
 
 _CELLS = 16  # of a chip, for the covariance
 _MEAN_UNIT, _CELL_UNIT, _CELL_LIMIT = 65536.0, 256.0, 32767.0
 _TO_WHOLE = 6755399441055744.0  # 1.5 * 2**52: what is added and taken away again is rounded to an integer, half to even
+
+
+_LONGS = ir.VectorType(I64, EIGHT)
+
+
+@emits(numba.types.void, numba.types.CPointer(numba.types.int64), numba.types.int64, f64x8)
+def add_whole(builder: Any, p: Any, i: Any, value: Any) -> None:
+    """Add eight doubles, whole numbers, to the eight integers from element `i` after `p` on."""
+    place = builder.bitcast(builder.gep(p, [i]), _LONGS.as_pointer())
+    before = builder.load(place)
+    before.align = 8
+    builder.store(builder.add(before, builder.fptosi(value, _LONGS)), place).align = 8
 
 
 def absorb(
@@ -32,27 +49,26 @@ def absorb(
     (grid_width,); and `mean` (n_out,), of its cells' embeddings, whose `weights` and `offset` are those of
     `flight.kernels.native.features.embed`.
 
-    Scratch, with b for bands: `ints` takes ``(2 b + 1 to the next 8) * (rows + 2) * cols + 4 cols * (2 b + 3)``,
-    `floats` ``(2 b + 1) * (cols to the next 16)`` numbers; `work` is (49, padded), padded at least n_features, `cells`
-    (17, n_out + 1).
+    `z` is a vector longer than it need be. Scratch, with b for bands and c for cols to the next 16: `ints` takes
+    ``(rows + 2) * (2 b + 1) * c + 5 * (4 b cols + 16) + 16`` numbers, `floats` ``(b + 1) * c``; `work` is (49, padded),
+    padded at least n_features, `cells` (17, n_out + 1).
     """
     n_out, wide = n_units + n_features, cols * 4 * bands
-    pixels, total = carray(chips, (n, rows * 4, wide)), carray(sums, (n_sums, n_out + 1))
-    member, share = carray(members, (n, n_members)), carray(shares, (n, n_members))
-    average, sixteen = carray(mean, n_out), carray(cells, (_CELLS + 1, n_out + 1))
-    product, codes = carray(second, (n_out + 1, n_out + 1)), carray(grids, (n, n_places, grid_width))
-    scale, least, place = carray(unit, grid_width), carray(low, grid_width), carray(places, rows * cols)
+    rest = at(work, _CELLS * padded)
     for i in range(n):
-        features_of(pixels[i], windows, z, ints, floats, rows, cols, bands, n_windows, raw, n_features)
+        features_of(
+            at(chips, i * rows * 4 * wide), windows, z, ints, floats, rows, cols, bands, n_windows, raw, n_features
+        )
         if grid_width > 0:
-            spread_over_cells(codes[i], scale, least, place, z, rows * cols, grid_width, n_features)
+            grid = at(grids, i * n_places * grid_width)
+            spread_over_cells(grid, unit, low, places, z, rows * cols, grid_width, n_features)
         mean_of(z, weights, offset, mean, work, rows * cols, n_features, n_units, padded)
-        for k in range(n_members):
-            if member[i, k] >= 0 and share[i, k] > 0:
-                _add_mean(average, total[member[i, k]], share[i, k], n_out)
+        for k in range(i * n_members, (i + 1) * n_members):
+            if members[k] >= 0 and shares[k] > 0:
+                _add_mean(mean, at(sums, members[k] * (n_out + 1)), shares[k], n_out)
         if n_members > 0:
-            _code_cells(z, weights, offset, lattice, work, sixteen, rows * cols, n_features, n_units, padded)
-            _add_products(sixteen, product, n_out + 1)
+            _code_cells(z, weights, offset, lattice, work, rest, cells, n_features, n_units, padded)
+            _add_products(cells, second, n_out + 1)
 
 
 @helper
@@ -70,41 +86,43 @@ def _add_mean(mean: Any, sums: Any, share: int, n: int) -> None:
 
 @helper
 def _code_cells(
-    z: Any, weights: Any, offset: Any, lattice: Any, work: Any, codes: Any, n: int, n_features: int, n_units: int,
+    z: Any, weights: Any, offset: Any, lattice: Any, units: Any, rows: Any, codes: Any, n_features: int, n_units: int,
     padded: int,
 ) -> None:  # fmt: skip
     """Write codes of the embeddings of the lattice's cells, and a 1, to rows of `codes`."""
-    x, place, units = carray(z, (n, n_features)), carray(lattice, _CELLS), carray(work, (_CELLS, padded))
-    behind = at(work, _CELLS * padded)
-    rows = carray(behind, (_CELLS, n_features))
+    n_out = n_units + n_features
     for i in range(_CELLS):
-        for j in range(n_features):
-            rows[i, j] = x[place[i], j]
-    gemm_relu(behind, n_features, 1, weights, padded, work, padded, _CELLS, padded, n_features, offset)
+        copy(at(z, lattice[i] * n_features), at(rows, i * n_features), n_features)
+    gemm_relu(rows, n_features, 1, weights, padded, units, padded, _CELLS, padded, n_features, offset)
     for i in range(_CELLS):
-        for j in range(n_units):
-            codes[i, j] = _code(units[i, j])
-        for j in range(n_features):
-            codes[i, n_units + j] = _code(rows[i, j])
-        codes[i, n_units + n_features] = 1.0
+        row = at(codes, i * (n_out + 1))
+        _code(at(units, i * padded), row, n_units)
+        _code(at(rows, i * n_features), at(row, n_units), n_features)
+        row[n_out] = 1.0
 
 
 @helper
-def _code(x: float) -> float:
-    return min(max(whole(float(x) * _CELL_UNIT), -_CELL_LIMIT), _CELL_LIMIT)
+def _code(x: Any, codes: Any, n: int) -> None:
+    for j in range(n):
+        codes[j] = min(max(whole(float(x[j]) * _CELL_UNIT), -_CELL_LIMIT), _CELL_LIMIT)
 
 
 @helper
-def _add_products(x: Any, second: Any, n: int) -> None:
-    """Add the upper triangle of the products of the rows of `x` but the last, which is scratch, exact in doubles."""
-    sums = x[_CELLS]
+def _add_products(cells: Any, second: Any, n: int) -> None:
+    """Add the upper triangle of the products of the rows of `cells` but the last, scratch, exact in doubles."""
+    x, sums = carray(cells, (_CELLS + 1, n)), at(cells, _CELLS * n)
     for i in range(n):
-        part = sums[i:n]
-        for j in range(n - i):
-            part[j] = 0.0
+        part, count, row = x[_CELLS][i:n], n - i, at(second, i * n + i)
+        for j in range(i, n):
+            sums[j] = 0.0
         for k in range(0, _CELLS, 4):
             a, b, c, d = x[k], x[k + 1], x[k + 2], x[k + 3]
             add_four(part, a[i:n], b[i:n], c[i:n], d[i:n], a[i], b[i], c[i], d[i])
-        row = second[i][i:n]
-        for j in range(n - i):
-            row[j] += int(part[j])
+        here = at(sums, i)
+        j = 0
+        while j + EIGHT <= count:
+            add_whole(row, j, load8(here, j))
+            j += EIGHT
+        while j < count:
+            row[j] += int(here[j])
+            j += 1

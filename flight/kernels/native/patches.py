@@ -61,8 +61,20 @@ def clear(x: Any, first: int, last: int) -> None:
 
 
 @helper
+def copy(from_: Any, to: Any, n: int) -> None:
+    """Copy `n` floats."""
+    j = 0
+    while j + LANES <= n:
+        store(to, j, load(from_, j))
+        j += LANES
+    while j < n:
+        to[j] = from_[j]
+        j += 1
+
+
+@helper
 def add_rows(rows: Any, n: int, row: int, sums: Any) -> None:
-    """Add rows (n, row) to `sums` (row,)."""
+    """Add rows (n, row) to `sums` (row,). Both are read to the end of a vector, and `sums` is written to it."""
     for j in range(0, row, LANES):
         whole = load(sums, j)
         for i in range(n):

@@ -52,7 +52,7 @@ def qkmnet_fold(c_x: Any, c_y: Any, log_w: Any, log_s: Any, P: Any, whitened: in
     for j in range(n, m):
         b[j] = _NEVER
     if whitened:
-        gemm_add(P, k, 1, plain, m, packed, m, k, m, k, packed)
+        gemm_add(P, k, 1, plain, m, packed, m, k, m, k)
 
 
 def qkmnet_unfold(
@@ -71,7 +71,7 @@ def qkmnet_unfold(
             store(gradients, i, load(gradients, i) + load(gradients, shard * size + i))
     d_b, d_T, T = at(gradients, k * m), at(gradients, (k + 1) * m), at(packed, (k + 1) * m)
     clear(scratch, 0, k * m)
-    gemm_add(P, 1, k, gradients, m, scratch, m, k, m, k, gradients)
+    gemm_add(P, 1, k, gradients, m, scratch, m, k, m, k)
     scale = _scale(log_s)
     along = 0.0
     for j in range(n):
@@ -189,7 +189,7 @@ def _chip_back(
         _softmax_rows_back(r, block, m, d_share)
         add_rows(r, block, m, d_b)
         gather(chip, at(own, i), block, shape, shift, x)
-        gemm_add(x, 1, k, r, m, gradient, m, k, m, block, gradient)
+        gemm_add(x, 1, k, r, m, gradient, m, k, m, block)
 
 
 @helper

@@ -102,6 +102,11 @@ def paired(builder: Any, a: Any, b: Any) -> Any:
     return builder.fadd(*(_every_other(builder, a, b, first, a.type.count) for first in (0, 1)))
 
 
+def halved(builder: Any, a: Any) -> Any:
+    """Sums of neighbours in `a`: a vector half as wide."""
+    return added(builder, *(_every_other(builder, a, a, first, a.type.count // 2) for first in (0, 1)))
+
+
 def folded(builder: Any, x: Any, join: Callable[[Any, Any, Any], Any]) -> Any:
     """The lanes of a vector as one: neighbours joined, then neighbouring pairs, and so on."""
     while x.type.count > 1:
@@ -170,23 +175,24 @@ def splat(builder: Any, x: Any) -> Any:
     return repeated(builder, x)
 
 
-def _operator(sign: Any, instruction: str) -> None:
-    """Let kernels write `sign` between vectors of floats, or of doubles."""
+def arithmetic_of(kind: Vector, instructions: dict[Any, str]) -> None:
+    """Let kernels write operators between vectors of `kind`: which, and LLVM's instruction for each."""
+    for sign, instruction in instructions.items():
+        _let(sign, kind, instruction)
 
+
+def _let(sign: Any, kind: Vector, instruction: str) -> None:
     @type_callable(sign)  # type: ignore[untyped-decorator]
     def typed(context: Any) -> Any:
-        return lambda a, b: a if a == b and a in (f32x16, f64x8) else None
+        return lambda a, b: kind if a == b == kind else None
 
-    @lower_builtin(sign, f32x16, f32x16)  # type: ignore[untyped-decorator]
-    @lower_builtin(sign, f64x8, f64x8)  # type: ignore[untyped-decorator]
+    @lower_builtin(sign, kind, kind)  # type: ignore[untyped-decorator]
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return getattr(builder, instruction)(*arguments)
 
 
-for _sign, _instruction in (
-    (operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul"), (operator.truediv, "fdiv")
-):  # fmt: skip
-    _operator(_sign, _instruction)
+for _kind in (f32x16, f64x8):
+    arithmetic_of(_kind, {operator.add: "fadd", operator.sub: "fsub", operator.mul: "fmul", operator.truediv: "fdiv"})
 
 
 @emits(f32x16)
