@@ -11,7 +11,7 @@ from typing import Any
 
 from flight.kernels.native.gemm import gemm_relu
 from flight.kernels.native.integers import apart, load_ints, load_octets, nothing, store_ints
-from flight.kernels.native.language import f4, fma, helper, inlined
+from flight.kernels.native.language import f4, fma, helper
 from flight.kernels.native.patches import add_rows, clear, copy, padded
 from flight.kernels.native.vector import LANES, at, load, load_bytes, splat, store, vlog
 
@@ -67,11 +67,12 @@ def spread_over_cells(codes: Any, unit: Any, low: Any, place: Any, z: Any, n: in
             j += 1
 
 
-@inlined
+@helper
 def _mirrored(i: int, n: int) -> int:
-    """Place `i` of n, mirrored at the ends as often as it takes; i is from -2 n on."""
-    i = (i + 4 * n) % (2 * n)
-    return min(i, 2 * n - 1 - i)
+    """Place `i` of n, mirrored at the ends as often as it takes."""
+    while i < 0 or i >= n:
+        i = -1 - i if i < 0 else 2 * n - 1 - i
+    return i
 
 
 @helper
@@ -120,8 +121,8 @@ def _statistics(box: Any, floats: Any, out: Any, width: int, cols: int, bands: i
     for c in range(cols):
         steeps[c] = fma(f4(gradients[c]), steep, f4(1.0))
     for j in range(0, (bands + 1) * lanes, LANES):  # of lanes beyond the cells as well, which nobody reads
-        logs = vlog(load(floats, j))
-        store(floats, j, logs - splat(_DEEP) if j < bands * lanes else (logs - splat(_STEEP)) * splat(_STEEP_SCALE))
+        least, unit = (_DEEP, f4(1.0)) if j < bands * lanes else (_STEEP, _STEEP_SCALE)
+        store(floats, j, (vlog(load(floats, j)) - splat(least)) * splat(unit))
     for j in range(bands + 1):
         for c in range(cols):
             out[c * n_features + bands + j] = floats[j * lanes + c]

@@ -8,7 +8,7 @@ from typing import Any
 import numba
 from llvmlite import ir
 
-from flight.kernels.native.vector import FLOATS, I8, INTS, LANES, arithmetic_of, byte_p, emits, f32x16, u32x16
+from flight.kernels.native.vector import I8, INTS, LANES, arithmetic_of, byte_p, emits, u32x16
 
 int_p = numba.types.CPointer(numba.types.int32)
 _int, _void = numba.types.int64, numba.types.void
@@ -46,12 +46,6 @@ def load_octets(builder: Any, p: Any, i: Any) -> Any:
 
 @emits(u32x16, u32x16, u32x16)
 def apart(builder: Any, a: Any, b: Any) -> Any:
-    """Distances of signed integers, lane by lane."""
-    forth, back = builder.sub(a, b), builder.sub(b, a)
-    return builder.select(builder.icmp_signed(">", a, b), forth, back)
-
-
-@emits(f32x16, u32x16)
-def as_floats(builder: Any, x: Any) -> Any:
-    """Signed integers, rounded to floats."""
-    return builder.sitofp(x, FLOATS)
+    """Distances of signed integers of 31 bits, lane by lane."""
+    forth, none = builder.sub(a, b), ir.Constant(INTS, [0] * LANES)
+    return builder.select(builder.icmp_signed("<", forth, none), builder.sub(none, forth), forth)

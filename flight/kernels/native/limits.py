@@ -14,7 +14,7 @@ from flight.kernels.native.language import carray, fma
 from flight.kernels.native.vector import I64, LANES, at, float_p, fused, loaded, repeated, stored
 
 _float, _int = numba.types.float32, numba.types.int64
-_WIDE, _NARROW, _FEW = 12, 6, 3
+_WIDE, _NARROW = 12, 6
 
 
 def _chains(count: Callable[[Any], int]) -> Any:
@@ -47,23 +47,22 @@ def _many(typing: Any) -> Any:
     return _int(), lambda context, builder, signature, arguments: I64(_most(context))
 
 
-_many_chains, _few_chains = _chains(_most), _chains(lambda context: _FEW)
+_many_chains, _one_chain = _chains(_most), _chains(lambda context: 1)
 
 
 def fma_chains(y: Any, factor: float, addend: float, chains: int, n: int) -> None:
     """Do ``y = y * factor + addend`` `n` times to vectors `y` (chains, 16): 2 * 16 * chains * n operations.
 
-    `chains` is 12 (for two units of 512 bits and a latency of 4), 6 (what 32 registers of 128 bits hold, or 16 of 256)
-    or 3 (16 of 128 bits): the machine's limit is the best of them. So many at once are in work as the target is made
-    for, and of what is left three.
+    So many of them are in work at once as the target has registers for: 12 with AVX-512 (two units, a latency of 4),
+    else 6 (24 registers of 128 bits, or 12 of 256); what is left of them, one after another.
     """
     first = 0
     while first + _many() <= chains:
         _many_chains(at(y, first * LANES), factor, addend, n)
         first += _many()
     while first < chains:
-        _few_chains(at(y, first * LANES), factor, addend, n)
-        first += _FEW
+        _one_chain(at(y, first * LANES), factor, addend, n)
+        first += 1
 
 
 def triad(a: Any, b: Any, c: Any, factor: float, n: int) -> None:

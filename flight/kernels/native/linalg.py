@@ -14,7 +14,10 @@ import numba
 from numba.extending import intrinsic
 
 from flight.kernels.native.language import carray, fma64, helper
-from flight.kernels.native.real import EIGHT, fma8, load8, splat8, store8
+from flight.kernels.native.real import EIGHT, fma8, load8, splat8, store8, total8
+from flight.kernels.native.vector import I32, emits, f64x8
+
+_double = numba.types.float64
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -70,21 +73,24 @@ def add_rows(out: Any, left: Any, rows: Any, start: int, stop: int, first: int, 
         k += 1
 
 
+@emits(f64x8, f64x8, _double, _double)
+def _add_to_first(builder: Any, sums: Any, a: Any, b: Any) -> Any:
+    """`sums`, but with ``a * b`` added to the first lane, rounded once."""
+    return builder.insert_element(sums, builder.fma(a, b, builder.extract_element(sums, I32(0))), I32(0))
+
+
 @helper
 def dot_of(a: Any, b: Any, first: int, last: int) -> float:
-    """Sum of products, as eight interleaved sums."""
-    s0, s1, s2, s3, s4, s5, s6, s7 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    i = first
-    while i + 8 <= last:
-        s0, s1 = fma64(a[i], b[i], s0), fma64(a[i + 1], b[i + 1], s1)
-        s2, s3 = fma64(a[i + 2], b[i + 2], s2), fma64(a[i + 3], b[i + 3], s3)
-        s4, s5 = fma64(a[i + 4], b[i + 4], s4), fma64(a[i + 5], b[i + 5], s5)
-        s6, s7 = fma64(a[i + 6], b[i + 6], s6), fma64(a[i + 7], b[i + 7], s7)
-        i += 8
+    """Sum of products, as eight interleaved sums, to the first of which the last few are added."""
+    one, two, sums, i = start(a), start(b), splat8(0.0), first
+    while i + EIGHT <= last:
+        sums = fma8(load8(one, i), load8(two, i), sums)
+        i += EIGHT
     while i < last:
-        s0 = fma64(a[i], b[i], s0)
+        sums = _add_to_first(sums, one[i], two[i])
         i += 1
-    return ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
+    whole: float = total8(sums)
+    return whole
 
 
 def dot(a: Any, b: Any, n: int) -> float:
