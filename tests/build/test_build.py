@@ -21,7 +21,7 @@ from ground.encoders.export import Form, Precision, exported, lowered
 from tests.ground.encoder_world import chips, frozen
 
 CROSS = [name for name in targets.NAMES if name != targets.HOST]
-MAX_LIBRARY_BYTES = 92 << 10
+MAX_LIBRARY_BYTES = 64 << 10
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 
 from flight.kernels.native.language import carray, fma64, helper
 from flight.kernels.native.real import EIGHT, fma8, load8, splat8, store8, total8
-from flight.kernels.native.vector import I32, emits, f64x8
+from flight.kernels.native.vector import I32, at, emits, f64x8
 
 _double = numba.types.float64
 
@@ -31,29 +31,39 @@ def start(typing: Any, array: Any) -> Any:
 
 
 @helper
+def add_four_at(out: Any, a: Any, b: Any, c: Any, d: Any, wa: float, wb: float, wc: float, wd: float, n: int) -> None:
+    """``out += wa a + wb b + wc c + wd d``, of `n` doubles behind pointers."""
+    j = 0
+    while j + EIGHT <= n:
+        part = fma8(splat8(wb), load8(b, j), fma8(splat8(wa), load8(a, j), load8(out, j)))
+        store8(out, j, fma8(splat8(wd), load8(d, j), fma8(splat8(wc), load8(c, j), part)))
+        j += EIGHT
+    while j < n:
+        out[j] = fma64(wd, d[j], fma64(wc, c[j], fma64(wb, b[j], fma64(wa, a[j], out[j]))))
+        j += 1
+
+
+@helper
 def add_four(out: Any, a: Any, b: Any, c: Any, d: Any, wa: float, wb: float, wc: float, wd: float) -> None:
     """``out += wa a + wb b + wc c + wd d``, of rows of one length."""
-    sums, one, two, three, four = start(out), start(a), start(b), start(c), start(d)
-    j = 0
-    while j + EIGHT <= len(out):
-        part = fma8(splat8(wb), load8(two, j), fma8(splat8(wa), load8(one, j), load8(sums, j)))
-        store8(sums, j, fma8(splat8(wd), load8(four, j), fma8(splat8(wc), load8(three, j), part)))
-        j += EIGHT
-    while j < len(out):
-        sums[j] = fma64(wd, four[j], fma64(wc, three[j], fma64(wb, two[j], fma64(wa, one[j], sums[j]))))
-        j += 1
+    add_four_at(start(out), start(a), start(b), start(c), start(d), wa, wb, wc, wd, len(out))
 
 
 @helper
 def add_one(out: Any, a: Any, wa: float) -> None:
     """``out += wa a``."""
-    sums, one = start(out), start(a)
+    add_one_at(start(out), start(a), wa, len(out))
+
+
+@helper
+def add_one_at(out: Any, a: Any, wa: float, n: int) -> None:
+    """``out += wa a``, of `n` doubles behind pointers."""
     j = 0
-    while j + EIGHT <= len(out):
-        store8(sums, j, fma8(splat8(wa), load8(one, j), load8(sums, j)))
+    while j + EIGHT <= n:
+        store8(out, j, fma8(splat8(wa), load8(a, j), load8(out, j)))
         j += EIGHT
-    while j < len(out):
-        sums[j] = fma64(wa, one[j], sums[j])
+    while j < n:
+        out[j] = fma64(wa, a[j], out[j])
         j += 1
 
 
@@ -109,23 +119,23 @@ def product(a: Any, b: Any, c: Any, m: int, n: int, depth: int) -> None:
 
 def gram(a: Any, c: Any, n: int, depth: int) -> None:
     """Write ``a' a`` of `a` (depth, n) to `c` (n, n)."""
-    x, out = carray(a, (depth, n)), carray(c, (n, n))
-    for i in range(n):
-        for j in range(n):
-            out[i, j] = 0.0
+    for i in range(n * n):
+        c[i] = 0.0
     k = 0
     while k + 4 <= depth:
-        p, q, r, s = x[k], x[k + 1], x[k + 2], x[k + 3]
         for i in range(n):
-            add_four(out[i][i:n], p[i:n], q[i:n], r[i:n], s[i:n], p[i], q[i], r[i], s[i])
+            p = at(a, k * n + i)
+            q, r, s = at(p, n), at(p, 2 * n), at(p, 3 * n)
+            add_four_at(at(c, i * n + i), p, q, r, s, p[0], q[0], r[0], s[0], n - i)
         k += 4
     while k < depth:
         for i in range(n):
-            add_one(out[i][i:n], x[k][i:n], x[k, i])
+            p = at(a, k * n + i)
+            add_one_at(at(c, i * n + i), p, p[0], n - i)
         k += 1
     for i in range(n):
         for j in range(i):
-            out[i, j] = out[j, i]
+            c[i * n + j] = c[j * n + i]
 
 
 def factor(a: Any, left: Any, n: int) -> int:

@@ -9,8 +9,8 @@ from llvmlite import ir
 
 from flight.kernels.native.features import features_of, mean_of, spread_over_cells
 from flight.kernels.native.gemm import gemm_relu
-from flight.kernels.native.language import carray, helper
-from flight.kernels.native.linalg import add_four
+from flight.kernels.native.language import helper
+from flight.kernels.native.linalg import add_four_at
 from flight.kernels.native.patches import copy
 from flight.kernels.native.real import EIGHT, load8
 from flight.kernels.native.vector import I64, at, emits, f64x8
@@ -110,19 +110,18 @@ def _code(x: Any, codes: Any, n: int) -> None:
 @helper
 def _add_products(cells: Any, second: Any, n: int) -> None:
     """Add the upper triangle of the products of the rows of `cells` but the last, scratch, exact in doubles."""
-    x, sums = carray(cells, (_CELLS + 1, n)), at(cells, _CELLS * n)
     for i in range(n):
-        part, count, row = x[_CELLS][i:n], n - i, at(second, i * n + i)
-        for j in range(i, n):
+        sums, count, row = at(cells, _CELLS * n + i), n - i, at(second, i * n + i)
+        for j in range(count):
             sums[j] = 0.0
         for k in range(0, _CELLS, 4):
-            a, b, c, d = x[k], x[k + 1], x[k + 2], x[k + 3]
-            add_four(part, a[i:n], b[i:n], c[i:n], d[i:n], a[i], b[i], c[i], d[i])
-        here = at(sums, i)
+            a = at(cells, k * n + i)
+            b, c, d = at(a, n), at(a, 2 * n), at(a, 3 * n)
+            add_four_at(sums, a, b, c, d, a[0], b[0], c[0], d[0], count)
         j = 0
         while j + EIGHT <= count:
-            add_whole(row, j, load8(here, j))
+            add_whole(row, j, load8(sums, j))
             j += EIGHT
         while j < count:
-            row[j] += int(here[j])
+            row[j] += int(sums[j])
             j += 1
