@@ -60,7 +60,7 @@ def race(
 ) -> dict[str, Times]:
     """Time every contender in every round, with as many calls as fill `slice_s`; after a call that is not counted.
 
-    Rounds go forwards and backwards in turn, and half as many calls as are counted come before them: what others have
+    Rounds go forwards and backwards in turn, and one call less than is counted comes before: what others have
     pushed out of the caches is then back, as it is where the same work is done over and over.
     """
     calls = {name: _calls(work, slice_s, stopwatch) for name, work in contenders.items()}
@@ -69,7 +69,7 @@ def race(
         for turn in range(rounds):
             for name in list(contenders)[:: -1 if turn % 2 else 1]:
                 work, n = contenders[name], calls[name]
-                for _ in range(n // 2):
+                for _ in range(n - 1):
                     work()
                 found[name].append(_timed(work, n, stopwatch))
     return {name: Times(tuple(seconds)) for name, seconds in found.items()}
