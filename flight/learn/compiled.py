@@ -24,7 +24,7 @@ _CHIPS, _CLASSES = 4, 4  # that the kernels of the head take at a time
 class CompiledEmbedding(Embedding):
     """`Embedding` of one chip after another in buffers of its own."""
 
-    scratch = (*Embedding.scratch, "_ints", "_floats", "_z", "_work", "_cells")
+    scratch = (*Embedding.scratch, "_ints", "_floats", "_longer", "_z", "_work", "_cells")
 
     def __init__(self, features: CellFeatures, n_units: int, seed: int, backend: Backend) -> None:
         super().__init__(features, n_units, seed, CompiledArithmetic(backend))
@@ -41,14 +41,15 @@ class CompiledEmbedding(Embedding):
             (features.rows + 2) * (2 * bands + 1) * line + 5 * (4 * bands * features.cols + _LANES) + _LANES, np.int32
         )
         self._floats = aligned.empty((bands + 1) * line)
-        self._z = aligned.empty(features.n_cells * k + _LANES)[:-_LANES].reshape(features.n_cells, k)
+        self._longer = aligned.zeros(features.n_cells * k + _LANES)  # sums of columns read to the end of a vector
+        self._z = self._longer[:-_LANES].reshape(features.n_cells, k)
         self._work = aligned.empty((_BLOCK_CELLS, self._width))
         self._cells = aligned.empty((_LATTICE_CELLS + 1, self.n_out + 1), np.float64)
 
     @property
     def n_bytes(self) -> int:
         """Bytes of the random weights and of the working buffers."""
-        buffers = self._weights, self._offset, self._ints, self._floats, self._z, self._work, self._cells
+        buffers = self._weights, self._offset, self._ints, self._floats, self._longer, self._work, self._cells
         return super().n_bytes + sum(a.nbytes for a in buffers)
 
     def cells(self, chip: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -93,7 +94,7 @@ class CompiledEmbedding(Embedding):
         self._kernels.absorb(
             np.ascontiguousarray(chips), grid.codes(chips), grid.scale, grid.low, grid.places, self._windows,
             self._weights, self._offset, lattice, members, shares,
-            sums, second, self._ints, self._floats, self._z, self._work, mean, self._cells,
+            sums, second, self._ints, self._floats, self._longer, self._work, mean, self._cells,
             n, f.rows, f.cols, f.bands, grid.n_places, grid.width, len(self._windows), int(f.n_raw > 0),
             f.n_features, self.n_units, self._width, k, len(sums),
         )  # fmt: skip

@@ -120,7 +120,10 @@ def _statistics(box: Any, floats: Any, out: Any, width: int, cols: int, bands: i
     gradients, steeps = at(box, 2 * bands * lanes), at(floats, bands * lanes)
     for c in range(cols):
         steeps[c] = fma(f4(gradients[c]), steep, f4(1.0))
-    for j in range(0, (bands + 1) * lanes, LANES):  # of lanes beyond the cells as well, which nobody reads
+    for j in range(bands + 1):
+        for c in range(cols, lanes):
+            floats[j * lanes + c] = f4(1.0)
+    for j in range(0, (bands + 1) * lanes, LANES):
         least, unit = (_DEEP, f4(1.0)) if j < bands * lanes else (_STEEP, _STEEP_SCALE)
         store(floats, j, (vlog(load(floats, j)) - splat(least)) * splat(unit))
     for j in range(bands + 1):
