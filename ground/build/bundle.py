@@ -25,8 +25,11 @@ _DEFAULT_CONFIG = """# What `swath-flight run --bundle` uses without --config. W
 [executive]
 kernels = "aot"
 """
-_COMMAND = """/opt/swath/bin/swath-flight run --bundle /opt/swath/flight.bundle --keys /etc/swath/keys.toml \\
-    --state /var/lib/swath --radio ipc:///run/swath/radio --camera ipc:///run/swath/camera"""
+_COMMAND = """/opt/swath/bin/swath-flight run --fall-back --bundle /opt/swath/flight.bundle \\
+    --keys /etc/swath/keys.toml --state /var/lib/swath --radio ipc:///run/swath/radio --camera ipc:///run/swath/camera"""
+# What the kernel of the operating system allows the whole service: the flight process steps down at its own cap, beside
+# it are the supervisor and perhaps a process in reserve.
+_BESIDE_BYTES = 96 << 20
 
 
 def _encoders(paths: Sequence[Path], config: FlightConfig) -> dict[str, bytes]:
@@ -72,7 +75,7 @@ def bundle(target: Target, keys: KeyRing, config: Path | None = None, encoders: 
     unit = service.with_settings(
         {
             "ExecStart": _COMMAND,
-            "MemoryMax": str(caps.memory_bytes),
+            "MemoryMax": str(caps.memory_bytes + _BESIDE_BYTES),
             "CPUQuota": f"{100 * caps.cpu_share:.0f}%",
             "Nice": str(caps.nice),
         }

@@ -80,7 +80,9 @@ def test_a_library_for_another_processor_needs_no_more_and_fits(name, tmp_path):
 
 
 def test_a_bundle_built_from_the_command_line_flies_with_its_configuration_and_encoder(keys, tmp_path):
-    (tmp_path / "mine.toml").write_text('[executive]\nkernels = "auto"\n[caps]\nmemory_bytes = 67108864\n')
+    (tmp_path / "mine.toml").write_text(
+        '[executive]\nkernels = "auto"\n[caps]\nmemory_bytes = 67108864\ncpu_share = 0.5\n'
+    )
     pytest.importorskip("ai_edge_litert")
     made = lowered(frozen(), Precision.int8, chips(32))
     (tmp_path / "net.tflite").write_bytes(exported(made, Form.tflite, 32, 32).data)
@@ -96,7 +98,10 @@ def test_a_bundle_built_from_the_command_line_flies_with_its_configuration_and_e
     (tmp_path / "net.tflite").write_bytes(b"encoder")
     result = CliRunner().invoke(app, ["build", "-o", str(out), *options])
     assert result.exit_code == 1 and "not an encoder file" in result.output
-    assert b"MemoryMax=67108864" in found.files[bundle.UNIT]
+    unit = found.files[bundle.UNIT].decode()
+    assert f"MemoryMax={(64 + 96) << 20}\n" in unit  # beside the flight process is its supervisor
+    assert "CPUQuota=50%\n" in unit
+    assert "swath-flight run --fall-back --bundle /opt/swath/flight.bundle" in unit
     assert found.files[bundle.CONFIG] == (tmp_path / "mine.toml").read_bytes()
 
 
