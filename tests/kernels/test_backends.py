@@ -1,14 +1,29 @@
 """Who runs the kernels: a library, numba, or neither; and that it makes no difference which of the first two."""
 
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from flight import kernels, selftest
 from flight.kernels.backend import AOT, JIT, NUMPY, Backend, BackendError, ahead_of_time, choose
 from flight.kernels.registry import ABI_SYMBOL
-from flight.learn import Swath
+from flight.learn import LEARNERS, Swath
 from tests.learn.learn_world import FakeEncoder
 
+BLAS_KERNELS = "Prescott", "Haswell"  # of OpenBLAS: they round differently
+TRAIN = """
+import hashlib, sys
+from pathlib import Path
+from flight.kernels.backend import choose
+from flight.known_answers import trained
+backend = choose(sys.argv[1], Path(sys.argv[2]))
+print(*(hashlib.sha256(trained(name, backend)[0]).hexdigest() for name in sys.argv[3:]))
+"""
 needs_numba = pytest.mark.skipif(not kernels.has_jit(), reason="numba is not installed")
 
 
@@ -80,6 +95,27 @@ def test_through_an_encoder_compiled_kernels_learn_the_same_bits_whoever_compile
         for backend in (choose(JIT), choose(AOT, library))
     ]
     assert found[0] == found[1]
+
+
+def trained_with_each_blas_kernel(backend: str, library: Path) -> list[list[str]]:
+    """The weights of every learner, trained in a process for each of `BLAS_KERNELS`."""
+    found = []
+    for name in BLAS_KERNELS:
+        environment = os.environ | {"OPENBLAS_CORETYPE": name, "PYTHONPATH": str(Path(__file__).parents[2])}
+        command = [sys.executable, "-c", TRAIN, backend, str(library), *LEARNERS]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
+        found.append(done.stdout.split())
+    return found
+
+
+@needs_numba
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="OpenBLAS has other kernels here")
+def test_with_compiled_kernels_no_result_of_a_blas_enters_a_weight(library):
+    by_numpy = trained_with_each_blas_kernel(NUMPY, library)
+    if any(one == other for one, other in zip(*by_numpy, strict=True)):
+        pytest.skip("this numpy's BLAS does not choose its kernel by OPENBLAS_CORETYPE")
+    one, other = trained_with_each_blas_kernel(AOT, library)
+    assert one == other
 
 
 def test_a_wrong_answer_fails_the_self_test_and_names_the_check():
