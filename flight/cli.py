@@ -82,7 +82,9 @@ def parser() -> argparse.ArgumentParser:
     test.add_argument("--bundle", type=Path, help="flight bundle whose kernels are tested; without, what is installed")
     test.add_argument("--keys", type=Path, help="key file: checks the bundle's seal too")
     test.add_argument("--encoder", type=Path, action="append", help="encoder file to test, instead of the bundle's")
-    test.add_argument("--kernels", default="auto", help="what is tested: aot, jit, numpy, or auto, the first there is")
+    test.add_argument(
+        "--kernels", default="auto", help="what is tested without a bundle: jit, numpy, or auto, the first there is"
+    )
     test.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     run.add_argument("--watchdog", type=Path, help="hardware watchdog to stroke, such as /dev/watchdog")
     status = commands.add_parser("status", help="say how flight is, and what its state directory holds")
@@ -136,11 +138,13 @@ def _selftest(options: argparse.Namespace) -> int:
     from flight import bundle as bundles
     from flight.config import FlightConfig
     from flight.crashes import EXIT_CONFIG
-    from flight.kernels.backend import BackendError, choose
+    from flight.kernels.backend import AOT, AUTO, BackendError, choose
     from flight.link.keys import KeyFileError, KeyRing
     from flight.selftest import report, run
 
     try:
+        if options.bundle and options.kernels not in (AUTO, AOT):
+            raise BackendError(f"--bundle tests the kernels that it holds, and --kernels asks for {options.kernels!r}")
         keys = KeyRing.load(options.keys) if options.keys else None
         bundle = bundles.load(options.bundle, keys) if options.bundle else None
         backend = bundle.kernels() if bundle is not None else choose(options.kernels)

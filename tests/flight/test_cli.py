@@ -179,6 +179,11 @@ def test_a_self_test_of_kernels_that_are_not_there_says_what_would_bring_them(ca
     assert "a flight bundle carries (--bundle)" in capsys.readouterr().err
 
 
+def test_a_self_test_of_a_bundle_is_of_its_kernels_and_no_others(tmp_path, capsys):
+    assert cli.main(["selftest", "--bundle", str(tmp_path / "flight.bundle"), "--kernels", "numpy"]) == EXIT_CONFIG
+    assert "--kernels asks for 'numpy'" in capsys.readouterr().err
+
+
 def test_a_board_that_cannot_listen_says_why(tmp_path, capsys):
     options = ["--keys", str(tmp_path / "none"), "--state", str(tmp_path / "state")]
     assert cli.main(["listen", "--at", "tcp://0.0.0.0:7700", *options]) == 2
