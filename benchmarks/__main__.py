@@ -123,6 +123,7 @@ def _measure(top: argparse.ArgumentParser, options: argparse.Namespace, given: l
         for row in some
     ]
     report = rows.report(options.name, together, given, machine)
+    report["machine"]["cores_pinned"] = sorted(options.core)
     if options.json:
         print(json.dumps(report, allow_nan=False))
     else:

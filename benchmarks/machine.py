@@ -15,6 +15,7 @@ import numpy as np
 from benchmarks.board import identity, power, state
 from benchmarks.board.system import System
 from benchmarks.timing import ALL_CORES
+from flight.kernels.registry import abi
 
 _KIB = 1024
 
@@ -84,9 +85,9 @@ def headline(described: dict[str, Any]) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, swath and what it computes with."""
-    found = {"python": platform.python_version()}
-    for name in ("swath", "numpy", "numba", "torch"):
+    """Versions of Python, swath and what it computes with; of kernels, what they are called and take."""
+    found = {"python": platform.python_version(), "kernel_abi": abi()}
+    for name in ("swath", "numpy", "numba", "llvmlite", "torch"):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -16,7 +16,9 @@ from benchmarks import features, library, setting
 from benchmarks.__main__ import main
 from benchmarks.machine import Machine, headline
 from benchmarks.rows import Row, summary, table
+from benchmarks.timing import ALL_CORES
 from flight.kernels import backend
+from flight.kernels.registry import abi
 
 
 @pytest.fixture
@@ -52,7 +54,9 @@ def test_a_board_without_compiled_kernels_gets_a_report_that_says_what_is_missin
         "power_meter",
         "blas_kernel",
     } <= set(found["machine"])
+    assert found["machine"]["cores_pinned"] == [max(ALL_CORES)]
     assert found["versions"]["numpy"] == np.__version__
+    assert found["versions"]["kernel_abi"] == abi()
     rows = {row["name"]: row for row in found["rows"]}
     assert rows["machine / FMA peak"]["value"] is None
     assert ".[jit]" in rows["machine / FMA peak"]["why"]
