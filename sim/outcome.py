@@ -66,6 +66,7 @@ def _summary(mission: Mission, results: list[TaskResult]) -> dict[str, Any]:
         "scenario": plan.scenario.name,
         "seed": plan.scenario.seed,
         "learner": plan.scenario.learner.name,
+        "kernels": flight["kernels"],
         "encoder": flight["encoder"],
         "encoders_missing": flight["events"].get("encoder-missing", 0),
         "data": plan.imagery.name,

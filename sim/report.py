@@ -71,6 +71,7 @@ def _header(record: MissionRecord) -> Markup:
         ("Seed", s.get("seed", "n/a")),
         ("Link", record.scenario.get("link_preset", "n/a")),
         ("Learner", s.get("learner", "n/a")),
+        ("Kernels", s.get("kernels", "n/a")),
     ]
     tiles = [
         element(

@@ -152,7 +152,7 @@ def key_figures(record: MissionRecord) -> list[tuple[str, str, str]]:
         ("municipalities labelled", labelled, f"{count(s.get('n_chips'))} chips"),
         ("sent up in all", size(s.get("uplink_bytes")), f"{size(s.get('downlink_bytes'))} came down"),
         ("passes", count(s.get("passes")), f"{lost_passes(record)} lost; frames: {share}"),
-        ("model", count(s.get("n_parameters")), f"parameters, {s.get('learner', 'n/a')}"),
+        ("model", count(s.get("n_parameters")), f"parameters, {s.get('learner', 'n/a')}, computed by {s.get('kernels', 'n/a')}"),
         ("encoder", *_encoder(s)),
     ]
 

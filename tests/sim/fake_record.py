@@ -145,6 +145,7 @@ def fake_record(geographic: bool = True) -> MissionRecord:
         "scenario": "two-days-over-the-coast",
         "seed": 7,
         "learner": "moments",
+        "kernels": "aot",
         "n_chips": int((land >= 0).sum()),
         "n_municipalities": MUNICIPALITIES,
         "n_labelled": 64,

@@ -69,6 +69,10 @@ def test_real_processes_and_one_process_give_the_same_summary(undisturbed, tmp_p
     assert record.summary["completed"]
 
 
+def test_the_summary_says_what_computed(undisturbed):
+    assert undisturbed[1].summary["kernels"] == "numpy"  # nothing else is there: no bundle was given
+
+
 def test_the_mission_learns_both_tasks_from_chips_that_were_taken_in_once(undisturbed):
     summary = undisturbed[1].summary
     assert summary["n_chips"] == 144

@@ -95,6 +95,11 @@ def test_the_report_needs_no_network_and_runs_no_script(written: str) -> None:
     assert "url(" not in written and "@import" not in written
 
 
+def test_the_report_says_which_kernels_computed(written: str) -> None:
+    assert "<dt>Kernels</dt><dd>aot</dd>" in written
+    assert "parameters, moments, computed by aot" in written
+
+
 def test_every_element_is_closed_and_every_link_leads_somewhere(written: str) -> None:
     page = Page(written)
     assert page.open == []
