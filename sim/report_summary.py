@@ -142,6 +142,7 @@ def key_figures(record: MissionRecord) -> list[tuple[str, str, str]]:
     labelled = f"{count(s.get('n_labelled'))} of {count(s.get('n_municipalities'))}"
     per_row = s.get("label_payload_bytes"), s.get("n_labelled")
     rate = f"{per_row[0] / per_row[1]:.1f} B a municipality; " if all(map(is_number, per_row)) and per_row[1] else ""
+    by = f", computed by {s['kernels']}" if s.get("kernels") else ""
     return [
         ("soft MAE", figure(s.get("mae_soft")), "lower is better"),
         ("argmax MAE", figure(s.get("mae_argmax")), "lower is better"),
@@ -152,7 +153,7 @@ def key_figures(record: MissionRecord) -> list[tuple[str, str, str]]:
         ("municipalities labelled", labelled, f"{count(s.get('n_chips'))} chips"),
         ("sent up in all", size(s.get("uplink_bytes")), f"{size(s.get('downlink_bytes'))} came down"),
         ("passes", count(s.get("passes")), f"{lost_passes(record)} lost; frames: {share}"),
-        ("model", count(s.get("n_parameters")), f"parameters, {s.get('learner', 'n/a')}, computed by {s.get('kernels', 'n/a')}"),
+        ("model", count(s.get("n_parameters")), f"parameters, {s.get('learner', 'n/a')}{by}"),
         ("encoder", *_encoder(s)),
     ]
 
