@@ -34,7 +34,8 @@ def shared_object(text: str, target: Target, out: Path) -> None:
     )
     made.unlink()
     if result.returncode:
-        raise BuildError(f"{linker} failed: {result.stderr.strip()}")
+        mend = f" (Debian: apt install {target.c_library})" if "-lm" in result.stderr else ""
+        raise BuildError(f"{linker} failed: {result.stderr.strip()}{mend}")
     check(out)
 
 

@@ -42,7 +42,15 @@ class Target:
         """The Debian package that has it."""
         return f"gcc-{self.linker.removesuffix('-gcc').replace('_', '-')}"
 
+    @property
+    def c_library(self) -> str:
+        """The Debian package that has what it links with, which installs without recommended packages leave out."""
+        if self.name == HOST:
+            return "libc6-dev"
+        return f"libc6-dev-{'armhf' if self.machine == 'armv7l' else self.machine.replace('aarch64', 'arm64')}-cross"
 
+
+HOST = "host"
 _A64, _A76 = "aarch64-unknown-linux-gnu", ("asimd", "atomics", "asimdhp", "asimdrdm", "asimddp")
 _CROSS = (
     Target("aarch64-a72", "aarch64", _A64, "cortex-a72", needs=("asimd",)),
@@ -51,7 +59,6 @@ _CROSS = (
     Target("armv7", "armv7l", "armv7a-unknown-linux-gnueabihf", "cortex-a7", "+neon,+vfp4", flies=False),
     Target("riscv64", "riscv64", "riscv64-unknown-linux-gnu", "generic-rv64", "+m,+a,+f,+d,+c", "lp64d", flies=False),
 )
-HOST = "host"
 NAMES = (HOST, *(target.name for target in _CROSS))
 
 

@@ -3,6 +3,7 @@
 import ctypes
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -20,7 +21,7 @@ from ground.cli import app
 from ground.encoders.export import Form, Precision, exported, lowered
 from tests.ground.encoder_world import chips, frozen
 
-CROSS = [name for name in targets.NAMES if name != targets.HOST]
+PAGE = Path(__file__).parents[2] / "docs" / "edge.md"
 MAX_LIBRARY_BYTES = 64 << 10
 
 
@@ -56,6 +57,11 @@ def test_the_symbols_that_are_needed_are_those_that_nm_finds(tmp_path):
     assert undefined_symbols(made.read_bytes()) == {line.split()[-1].partition("@")[0] for line in listed.splitlines()}
 
 
+def test_the_page_names_every_target_and_every_symbol_that_a_library_may_need():
+    page = PAGE.read_text(encoding="utf-8")
+    assert [name for name in (*targets.NAMES, *ALLOWED) if f"`{name}`" not in page] == []
+
+
 def test_what_is_not_a_shared_object_is_refused():
     with pytest.raises(ValueError, match="ELF"):
         undefined_symbols(b"MZ" + bytes(100))
@@ -67,6 +73,26 @@ def test_a_missing_linker_is_named_with_its_package(monkeypatch):
         BuildError, match=r"aarch64-linux-gnu-gcc is not on the PATH .*apt install gcc-aarch64-linux-gnu"
     ):
         back._linker(targets.target("aarch64-a72"))
+
+
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [
+        ("host", "libc6-dev"),
+        ("aarch64-a76", "libc6-dev-arm64-cross"),
+        ("armv7", "libc6-dev-armhf-cross"),
+        ("riscv64", "libc6-dev-riscv64-cross"),
+    ],
+)
+def test_a_missing_c_library_is_named_with_its_package(name, package, monkeypatch, tmp_path):
+    def links(command, **options):
+        return subprocess.CompletedProcess(command, 1, "", "/usr/bin/ld: cannot find -lm: No such file or directory\n")
+
+    monkeypatch.setattr(back, "_linker", lambda target: "gcc")
+    monkeypatch.setattr(back, "object_code", lambda text, target: b"")
+    monkeypatch.setattr(back.subprocess, "run", links)
+    with pytest.raises(BuildError, match=rf"gcc failed: .*cannot find -lm.*apt install {package}\)$"):
+        shared_object("", targets.target(name), tmp_path / "kernels.so")
 
 
 @pytest.mark.parametrize("name", ["aarch64-a76", "armv7"])
