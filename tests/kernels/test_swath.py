@@ -6,8 +6,9 @@ import pytest
 from flight.kernels.backend import Backend, choose
 from flight.learn import LEARNERS, context, load_state, mixnet
 from flight.learn.arithmetic import Arithmetic, CompiledArithmetic, padded, whole
-from flight.learn.bfloat16 import narrow
-from flight.learn.compiled import CompiledInputs
+from flight.learn.bfloat16 import narrow, widen
+from flight.learn.compiled import CompiledEmbedding, CompiledInputs
+from flight.learn.features import WIDE_WINDOWS_CELLS, CellFeatures
 from flight.learn.lattice import Lattice
 from tests.learn.learn_world import FakeEncoder
 
@@ -66,6 +67,23 @@ def test_descriptions_agree_with_numpy(jit: Backend, n_cells: int, k: int) -> No
     found = CompiledArithmetic(jit).describe(lattice)
     assert found.shape == (4, context.length(k, len(some)))
     np.testing.assert_allclose(found, Arithmetic().describe(lattice), rtol=1e-5, atol=2e-5)
+
+
+def test_what_a_head_is_trained_on_agrees_with_double_precision(jit: Backend) -> None:
+    features = CellFeatures((32, 48, 3), WIDE_WINDOWS_CELLS, raw=False)
+    embedding = CompiledEmbedding(features, 40, 3, jit)
+    n, k, values = 5, features.n_features, embedding.n_out
+    r = rng(4)
+    codes = r.integers(0, 256, (n, 20 * k + 3)).astype(np.uint8)
+    scale, low = (r.random(k).astype(np.float32) / 64 for _ in range(2))
+    lattice = Lattice(codes, scale, low, 20, k, context.correlated(k))
+    mean, rotation, some = r.standard_normal(values), r.standard_normal((values, 24)), np.array([0, 3, 7, 19])
+    places, start = np.zeros((2, n), np.float32), np.zeros((n, 3), np.float32)
+    found = widen(embedding.inputs(lattice, some, mean, rotation, places, start).cells[:, :, : len(some)])
+    z = np.stack([lattice.cells(i)[0, some] for i in range(n)]).astype(float)
+    units = np.maximum(z @ embedding._W.astype(float) + embedding._a, 0)
+    exact = ((np.concatenate([units, z], axis=2) - mean) @ rotation).transpose(0, 2, 1)
+    np.testing.assert_allclose(found, exact, rtol=2**-8, atol=1e-5 * np.abs(exact).max())
 
 
 def test_vectors_are_filled_up_with_zeros() -> None:
