@@ -8,6 +8,7 @@ from threading import Event
 
 from benchmarks.board import power
 from benchmarks.board.system import System
+from benchmarks.head import head_rows
 from benchmarks.learner_speed import training_rows
 from benchmarks.networks import BATCH_CHIPS, bit_rows, downconv, product_rows, step_rows, thread_rows
 from benchmarks.rows import Row
@@ -20,6 +21,7 @@ _POWER_S = 3.0
 PARTS: dict[str, Callable[[Setting, argparse.Namespace], list[Row]]] = {
     "product": lambda given, args: product_rows(given),
     "step": lambda given, args: step_rows(given),
+    "head": lambda given, args: head_rows(given),
     "threads": lambda given, args: thread_rows(given),
     "bits": lambda given, args: bit_rows(given),
     "learners": lambda given, args: [row for name in LEARNERS for row in training_rows(given, name)],
@@ -35,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> list[Row]:
-    """Matrix product, a step with all cells, threads, bits, learners, stream, power."""
+    """Matrix product, a step with all cells, the default learner's head, threads, bits, learners, stream, power."""
     given = setting(args)
     return given.machine_rows() + [row for part in args.part for row in PARTS[part](given, args)]
 

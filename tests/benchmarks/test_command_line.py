@@ -69,6 +69,13 @@ def test_a_board_without_compiled_kernels_gets_a_report_that_says_what_is_missin
         assert set(row) >= {"name", "value", "unit", "against", "ratio", "n", "spread"}
 
 
+@pytest.mark.usefixtures("numpy_alone")
+def test_the_head_of_the_default_learner_is_measured_on_what_it_trains_on(capsys):
+    assert main(["train", "--quick", "--part", "head", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["rows"]}
+    assert rows["default learner / loss and gradient of its head, 64 chips of 16 cells / numpy"]["value"] > 0
+
+
 def test_accuracy_without_data_says_what_it_needs(capsys):
     assert main(["accuracy", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]
