@@ -58,14 +58,13 @@ box.event(11.0, "model-ready")
 if how != "hang":  # else once it is ready to leave its stack
     box.begin("training")
 if how in ("wait", "hang"):
-    from flight.caps import die_with_parent
     die_with_parent()
     print(os.getpid(), flush=True)
     while how == "wait":
         box.ping()
         time.sleep(0.05)
-    from flight import last_words, status
     with last_words.stack_file(Path(sys.argv[3])):
+        box.begin("training")
         signal.pause()
 if how.startswith("-"):
     os.kill(os.getpid(), -int(how))
