@@ -367,7 +367,7 @@ def test_what_a_restart_would_read_is_told_of_before_it_does(tmp_path):
     bundle, config_file = tmp_path / "flight.bundle", tmp_path / "flight.toml"
     bundle.write_bytes(bytes(200_000))
     config_file.write_text("[learner]\n")
-    flight = Executive(FlightConfig(), KEYS, Store(SimDisk()), start_files=(config_file, bundle))
+    flight = Executive(FlightConfig(), KEYS, Store(SimDisk()), rss_bytes=lambda: 1, start_files=(config_file, bundle))
     step = flight.step(0.0, [])
     bundle.write_bytes(bytes(100_000) + b"\1" + bytes(99_999))
     while flight.t < flight.config.executive.scrub_s:
@@ -379,7 +379,7 @@ def test_what_a_restart_would_read_is_told_of_before_it_does(tmp_path):
 def test_kernels_that_change_in_memory_end_the_process_and_the_ground_is_told(tmp_path, library):
     copy = tmp_path / "kernels.so"
     copy.write_bytes(library.read_bytes() + b"\0")
-    flight = Executive(FlightConfig(), KEYS, Store(SimDisk()), backend=choose(AOT, copy))
+    flight = Executive(FlightConfig(), KEYS, Store(SimDisk()), rss_bytes=lambda: 1, backend=choose(AOT, copy))
     step = flight.step(0.0, [])
     with copy.open("r+b") as mapped:  # the pages that run are those of the file; this byte is behind the code
         mapped.seek(-1, os.SEEK_END)
