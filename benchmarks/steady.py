@@ -13,7 +13,7 @@ from flight.ingest import Chip, RecorderRequest
 from flight.link import labelset, region_codec
 from flight.link.dictionary import Telecommand
 from flight.link.endpoint import Endpoint
-from flight.link.events import FileReceived
+from flight.link.events import FileReceived, TelemetryReceived
 from flight.link.keys import KeyRing
 from flight.link.labelset import LabelSet
 from flight.link.packet import FileKind
@@ -46,7 +46,7 @@ class Days:
         self._number = self._sent = self._until = self._acknowledged = 0
         self._rng = np.random.Generator(np.random.Philox(1))
         self.products = 0
-        self._version = 0
+        self._version = self._last_event = 0
 
     def day(self, number: int) -> None:
         """Live through one day."""
@@ -67,6 +67,8 @@ class Days:
         self.ground.send(Telecommand("set-mode", {"mode": "acquire" if i % 2 else "train"}))
         if number == 0 and i == 0:
             self.ground.submit(File("region", FileKind.REGION, region_codec.pack(_region())))
+        if self._last_event:
+            self.ground.send(Telecommand("confirm-events", {"first": 0, "last": self._last_event}))
         if i == 0:
             self._version += 1
             table = self._rng.dirichlet(np.ones(CLASSES), ROWS).astype(np.float32)
@@ -106,7 +108,9 @@ class Days:
 
     def _hear(self, frame: bytes) -> None:
         for event in self.ground.receive(frame, self.t):
-            if isinstance(event, FileReceived):
+            if isinstance(event, TelemetryReceived):
+                self._last_event = max(self._last_event, event.values.get("serial", 0))
+            elif isinstance(event, FileReceived):
                 self.products += 1
                 self.ground.accept(event.transfer_id)
 
