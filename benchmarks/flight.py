@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks import restart
 from benchmarks.rows import Row, summary
 from benchmarks.steady import Days
-from flight.caps import MemoryWatch
+from flight.caps import MemoryWatch, give_back_at_once
 
 WARM_UP_DAYS = 5
 PARTS = ("restart", "days")
@@ -45,6 +45,7 @@ def _restarts(kills: int) -> list[Row]:
 
 def _days(days: int) -> list[Row]:
     """Resident memory of this process, which holds the flight core, its ground station and its camera."""
+    give_back_at_once()  # as a flight process does
     watch = MemoryWatch()
     with tempfile.TemporaryDirectory(prefix="swath-") as directory:
         world = Days(Path(directory))
