@@ -14,6 +14,7 @@ import pytest
 
 from flight import last_words, status
 from flight.child import Child
+from flight.clock import wall_s
 from flight.config import WatchdogConfig
 from flight.crashes import EXIT_CONFIG, EXIT_CRASH, EXIT_MEMORY, EXIT_UNREACHABLE, CrashLog, cause
 from flight.orders import Orders
@@ -96,6 +97,15 @@ def supervised(state, how, back_off_s=0.0, environment=(), **config):
     finally:
         started.kill()
         started.communicate()
+
+
+def until(found):
+    """What `found` gives as soon as that is anything; TimeoutError after 20 s."""
+    deadline_s = wall_s() + 20
+    while wall_s() < deadline_s:
+        if value := found():
+            return value
+    raise TimeoutError(f"nothing came of {found}")
 
 
 def orders(state):
@@ -191,9 +201,7 @@ def children(pid):
 def test_a_reserve_that_dies_is_replaced_and_the_next_one_takes_over(tmp_path):
     with supervised(tmp_path, "wait", standby=True) as started:
         first = int(started.stdout.readline())
-        while not (reserve := children(started.pid) - {first}):
-            pass
-        os.kill(reserve.pop(), signal.SIGKILL)
+        os.kill(until(lambda: children(started.pid) - {first}).pop(), signal.SIGKILL)
         os.kill(first, signal.SIGKILL)
         second = int(started.stdout.readline())
         assert second != first and children(started.pid) >= {second}
@@ -220,8 +228,7 @@ def test_a_child_that_does_not_even_die_of_an_abort_is_killed(tmp_path, monkeypa
     try:
         child.begin(Orders())
         assert child.ended(0.0) is None
-        while not ignored(child.process.pid) >> (signal.SIGABRT - 1) & 1:
-            pass
+        until(lambda: ignored(child.process.pid) >> (signal.SIGABRT - 1) & 1)
         assert child.abort() == -signal.SIGKILL
     finally:
         child.close()
@@ -268,8 +275,8 @@ def test_a_watchdog_at_an_abstract_address_is_stroked_too(monkeypatch):
 def test_status_tells_from_outside_what_a_running_process_does(tmp_path):
     with supervised(tmp_path, "wait") as started:
         started.stdout.readline()
-        while (found := status.read(tmp_path))["process"] is None or found["process"]["last_ping_s"] is None:
-            pass
+        until(lambda: (status.read(tmp_path)["process"] or {}).get("last_ping_s") is not None)
+        found = status.read(tmp_path)
     assert found["supervisor"]["running"] and found["supervisor"]["pid"] == started.pid
     process = found["process"]
     assert (process["mode"], process["activity"], process["incarnation"]) == ("train", "training", 1)
@@ -290,8 +297,7 @@ def test_no_watchdog_is_stroked_while_nothing_pings(tmp_path):
         systemd.settimeout(20)
         environment = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
         with supervised(tmp_path, "hang", 600.0, environment, warn_s=0.2, fatal_s=0.5) as started:
-            while "STATUS=flight: hung" not in systemd.recv(200).decode():
-                pass
+            until(lambda: "STATUS=flight: hung" in systemd.recv(200).decode())
             started.kill()
 
 
